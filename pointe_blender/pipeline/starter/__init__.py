@@ -1,0 +1,1 @@
+"""The small models that ship inside, and how they were made."""

@@ -1,0 +1,214 @@
+"""Score the starter models: `python build.py train starter --scores`.
+
+Prompts and pictures are new, and the pairs of kind and colour held out of training are among them. Shapes are
+told apart by their Chamfer distance to fresh objects of every kind; nothing learned does the judging.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import Mesh, PointCloud, Request, Result, generate, weights
+from ..meshing import farthest_points, mesh_from_cloud
+from ..models import MODEL_SETS, STARTER
+from .data import Dataset, make
+from .kinds import KINDS
+from .sheet import contact_sheet
+from .solids import EXTENT, signed_distance
+from .world import COLORS, Label, held_out
+
+COMPARED = 512  # points of a cloud in a Chamfer distance
+REFERENCES = 12  # fresh objects of each kind
+SEED = 7_000_001  # far from every seed of the training set
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of how many, with the half width of its 95 % interval (Agresti and Coull 1998)."""
+
+    hits: int
+    total: int
+
+    def __str__(self) -> str:
+        n = self.total + 4
+        p = (self.hits + 2) / n
+        margin = 196 * (p * (1 - p) / n) ** 0.5
+        return f"{100 * self.hits / self.total:.1f} % ({self.hits} of {self.total}, ± {margin:.0f})"
+
+
+def test_labels(per_kind: int, r: Random) -> list[Label]:
+    """Of every kind `per_kind` colours, the one held out of training among them."""
+    hidden = dict(held_out())
+    labels = []
+    for kind in KINDS:
+        others = r.sample([c for c in COLORS if c != hidden[kind]], per_kind - 1)
+        labels += [Label(kind, color) for color in (hidden[kind], *others)]
+    return labels
+
+
+def chamfer(a: Tensor, b: Tensor) -> Tensor:
+    """Mean distance to the nearest point, from a (M, N, 3) to b (M, N, 3) and back: (M,)."""
+    distance = torch.cdist(a, b)
+    return (distance.amin(1).mean(1) + distance.amin(2).mean(1)) / 2
+
+
+def nearest_kinds(clouds: Tensor, references: Tensor) -> Tensor:
+    """Chamfer distance of clouds (B, N, 3) to the nearest reference (K, R, N, 3) of each kind: (B, K)."""
+    kinds, each = references.shape[:2]
+    flat = references.flatten(0, 1)
+    distances = torch.stack([chamfer(cloud.expand_as(flat), flat) for cloud in clouds])
+    return distances.view(len(clouds), kinds, each).amin(2)
+
+
+def main_color(colors: np.ndarray) -> str:
+    """The name that most of the colours (N, 3) are nearest to."""
+    palette = np.array(list(COLORS.values()), dtype=np.float32)
+    votes = np.argmin(np.linalg.norm(colors[:, None] - palette, axis=-1), axis=1)
+    return list(COLORS)[np.bincount(votes, minlength=len(COLORS)).argmax()]
+
+
+def is_closed(mesh: Mesh) -> bool:
+    """Every edge is shared by exactly two triangles, in opposite directions."""
+    edges = mesh.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    forward, counts = np.unique(edges, axis=0, return_counts=True)
+    return bool((counts == 1).all()) and {tuple(e) for e in forward} == {tuple(e) for e in forward[:, ::-1]}
+
+
+class Judge:
+    """Fresh objects of every kind, and the questions asked of a set of clouds."""
+
+    def __init__(self, r: Random) -> None:
+        labels = [Label(kind, r.choice(list(COLORS))) for kind in KINDS for _ in range(REFERENCES)]
+        points = make(labels, SEED, views=0, wordings=1).points[:, :COMPARED, :3].float()
+        self.references = points.view(len(KINDS), REFERENCES, COMPARED, 3)
+
+    def rows(self, labels: Sequence[Label], clouds: Sequence[PointCloud]) -> list[str]:
+        """Shares of right kinds and main colours, of all and of held-out pairs, and the Chamfer distance."""
+        points = torch.stack([_spread(cloud) for cloud in clouds])
+        nearest = nearest_kinds(points, self.references)
+        kinds = list(KINDS)
+        right_kind = [kinds[i] == label.kind for i, label in zip(nearest.argmin(1), labels, strict=True)]
+        right_color = [main_color(c.colors) == label.color for c, label in zip(clouds, labels, strict=True)]
+        hidden = [i for i, label in enumerate(labels) if (label.kind, label.color) in held_out()]
+        own = [float(nearest[i, kinds.index(label.kind)]) for i, label in enumerate(labels)]
+        return [
+            _share(right_kind),
+            _share(right_color),
+            _share([right_kind[i] for i in hidden]),
+            _share([right_color[i] for i in hidden]),
+            f"{np.mean(own):.4f}",
+        ]
+
+
+def _spread(cloud: PointCloud) -> Tensor:
+    """(COMPARED, 3) of a cloud's points, evenly picked."""
+    return torch.from_numpy(cloud.points[farthest_points(cloud.points, COMPARED)])
+
+
+def _share(hits: Sequence[bool]) -> str:
+    return str(Share(sum(hits), len(hits)))
+
+
+def _generate(request: Request) -> Result:
+    torch.set_num_threads(1)
+    result = [update.result for update in generate(request)][-1]
+    assert result is not None
+    return result
+
+
+def _generate_all(requests: Sequence[Request], pool: ProcessPoolExecutor) -> list[Result]:
+    return list(pool.map(_generate, requests))
+
+
+def real_clouds(data: Dataset) -> list[PointCloud]:
+    """The objects' own surface points."""
+    return [PointCloud(cloud[:, :3].copy(), cloud[:, 3:].copy()) for cloud in data.points.float().numpy()]
+
+
+def surface_errors(data: Dataset) -> tuple[list[float], list[float]]:
+    """Mean distances to the true surface, of meshes made from true clouds and of these clouds.
+
+    In units of an object's longest side.
+    """
+    network = weights.load(MODEL_SETS["starter"].sdf, "cpu", weights.default_folders())
+    meshes: list[float] = []
+    clouds: list[float] = []
+    for i, cloud in enumerate(real_clouds(data)):
+        steps = mesh_from_cloud(network, cloud, MODEL_SETS["starter"].resolution, "cpu")  # type: ignore[arg-type]
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                mesh = finished.value
+                break
+        for points, errors in ((mesh.vertices, meshes), (cloud.points, clouds)):
+            distance = signed_distance(data.objects[i : i + 1], torch.from_numpy(points)[None])
+            errors.append(float(distance.abs().mean()) / EXTENT)
+    return meshes, clouds
+
+
+def evaluate(per_kind: int) -> tuple[str, list[tuple[str, Result]]]:
+    """The scores as Markdown, and what was made from prompts."""
+    r = Random(SEED)
+    labels = test_labels(per_kind, r)
+    data = make(labels, SEED + 1, views=1, wordings=1)
+    prompts = [words[0] for words in data.captions]
+    judge = Judge(r)
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        spoken = _generate_all([Request(prompt=p, seed=i) for i, p in enumerate(prompts)], pool)
+        pictures = [Request(image=p[0].numpy(), seed=i, output="cloud") for i, p in enumerate(data.pictures)]
+        seen = _generate_all(pictures, pool)
+    closed = [is_closed(result.meshes[0]) for result in spoken]
+    mesh_error, cloud_error = surface_errors(make(labels[::per_kind], SEED + 2, views=0, wordings=1))
+
+    names = (
+        "nearest in shape to the right kind",
+        "main colour right",
+        "kind, pairs held out of training",
+        "main colour, pairs held out of training",
+        "Chamfer distance to the nearest fresh object of its kind",
+    )
+    columns = (
+        judge.rows(labels, [result.clouds[0] for result in spoken]),
+        judge.rows(labels, [result.clouds[0] for result in seen]),
+        judge.rows(labels, real_clouds(data)),
+    )
+    table = "\n".join(f"| {name} | {' | '.join(row)} |" for name, *row in zip(names, *columns, strict=True))
+    seconds = np.mean([result.seconds["total"] for result in spoken])
+    text = f"""# Scores of the starter models
+
+Made by `python build.py train starter --scores`. {len(labels)} prompts and as many renders that training
+never saw, {per_kind} colours of each of {len(KINDS)} kinds, one of them held out of training with that kind.
+A kind is right when it is the nearest by Chamfer distance (mean nearest-neighbour distance, both ways, of
+{COMPARED} points each) among {REFERENCES} fresh objects of every kind; a main colour is the name nearest to
+most points. The last column puts real objects of the same labels to the same questions. 95 % intervals after
+Agresti and Coull.
+
+| | from a prompt | from a render | real objects |
+|---|---|---|---|
+{table}
+
+* Closed meshes: {_share(closed)}.
+* Mean distance to the true surface, in hundredths of an object's longest side, over an object of each
+  kind: meshes made from true clouds {100 * np.mean(mesh_error):.2f},
+  these clouds themselves {100 * np.mean(cloud_error):.2f}.
+* {seconds:.0f} seconds from prompt to mesh on one CPU core.
+"""
+    return text, list(zip(prompts, spoken, strict=True))
+
+
+def write_scores(per_kind: int = 6, sheet: Path = Path("docs/starter.png")) -> None:
+    """Score the shipped models on `per_kind` prompts of each kind; write SCORES.md and the contact sheet."""
+    text, made = evaluate(per_kind)
+    (STARTER / "SCORES.md").write_text(text, encoding="utf-8")
+    contact_sheet(made, per_kind, sheet)

@@ -1,0 +1,144 @@
+"""What each starter network learns from: one loss a network, each a function of the training's progress.
+
+CLIP: Radford et al. 2021. Base and upsampler: Karras et al. 2022 (EDM), through the denoiser that samples.
+Distance: Point-E's weighted L1, 1 above and 4 below the target, so that thin parts close.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .. import conditioning
+from ..point_e.diffusion import EDM
+from .data import SPREAD, Dataset
+from .solids import signed_distance
+
+Loss = Callable[[float], Tensor]
+"""Progress of the training, 0 to 1, -> mean loss of a fresh batch."""
+
+CUBE = 0.51  # half side of the field's cube
+
+
+def clip_loss(
+    network: nn.Module, data: Dataset, tokens: Tensor, settings: Mapping[str, Any], device: str
+) -> Loss:
+    """Contrast pictures and captions; no two objects of a batch share both kind and colour."""
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for i, label in enumerate(data.labels):
+        pairs.setdefault((label.kind, label.color), []).append(i)
+    groups = list(pairs.values())
+    batch = min(settings["batch"], len(groups))
+
+    def loss(progress: float) -> Tensor:
+        chosen = [groups[i] for i in torch.randperm(len(groups))[:batch].tolist()]
+        rows = torch.tensor([group[int(torch.randint(len(group), ()))] for group in chosen])
+        view = torch.randint(data.pictures.shape[1], (batch,))
+        wording = torch.randint(tokens.shape[1], (batch,))
+        pixels = data.pictures[rows, view].to(device).permute(0, 3, 1, 2) / 255.0
+        if torch.rand(()) < 0.5:
+            pixels = pixels.flip(-1)
+        images, texts, scale = network(conditioning.normalise(pixels), tokens[rows, wording].to(device))
+        logits = scale * images.float() @ texts.float().T
+        same = torch.arange(batch, device=device)
+        return (functional.cross_entropy(logits, same) + functional.cross_entropy(logits.T, same)) / 2
+
+    return loss
+
+
+def _clean(data: Dataset, rows: Tensor, columns: Tensor, device: str) -> Tensor:
+    """(B, 6, N) points in the networks' units of some rows of the data; columns are (B, N) or (N,)."""
+    if columns.dim() == 1:
+        columns = columns.expand(len(rows), -1)
+    cloud = data.points[rows[:, None], columns].float().to(device)
+    scale = cloud.new_tensor([2.0] * 6)
+    shift = cloud.new_tensor([0.0] * 3 + [-1.0] * 3)
+    return (cloud * scale + shift).transpose(1, 2)
+
+
+def _sigma(batch: int, log_sigma: tuple[float, float], device: str) -> Tensor:
+    """Log-normal noise levels, one from each of `batch` equal shares of the distribution."""
+    u = (torch.arange(batch) + torch.rand(batch)) / batch
+    normal = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-0.999999, 0.999999))
+    return (log_sigma[0] + log_sigma[1] * normal).exp().to(device)
+
+
+def base_loss(
+    network: nn.Module,
+    data: Dataset,
+    vectors: tuple[Tensor, Tensor],
+    edm: EDM,
+    settings: Mapping[str, Any],
+    device: str,
+) -> Loss:
+    """Denoise clouds under the vector of a caption or of a picture, evenly; more points at the end."""
+    texts, images = vectors
+
+    def loss(progress: float) -> Tensor:
+        late = progress > 0.75
+        batch = settings["batch"] // 2 if late else settings["batch"]
+        rows = torch.randint(len(data), (batch,))
+        columns = torch.rand(batch, SPREAD).argsort(1)[:, : settings["last_points" if late else "points"]]
+        clean = _clean(data, rows, columns, device)
+        text = texts[rows, torch.randint(texts.shape[1], (batch,))]
+        image = images[rows, torch.randint(images.shape[1], (batch,))]
+        vector = torch.where(torch.rand(batch, 1) < 0.5, text, image).to(device)
+        sigma = _sigma(batch, settings["log_sigma"], device)
+        return edm.loss(network, clean, sigma, torch.randn_like(clean), embeddings=vector).mean()
+
+    return loss
+
+
+def upsample_loss(
+    network: nn.Module, data: Dataset, edm: EDM, settings: Mapping[str, Any], device: str
+) -> Loss:
+    """Denoise further points of a surface beside a coarse cloud that is a little noisy itself."""
+
+    def loss(progress: float) -> Tensor:
+        batch = settings["batch"]
+        rows = torch.randint(len(data), (batch,))
+        coarse = data.points[rows, : settings["coarse"]].float().to(device)
+        blur = torch.tensor([0.008] * 3 + [0.03] * 3, device=device)
+        coarse = coarse + torch.rand(batch, 1, 1, device=device) * blur * torch.randn_like(coarse)
+        low_res = coarse.transpose(1, 2) * coarse.new_tensor([1.0] * 3 + [255.0] * 3)[:, None]
+        columns = torch.rand(batch, data.points.shape[1]).argsort(1)[:, : settings["points"]]
+        clean = _clean(data, rows, columns, device)
+        sigma = _sigma(batch, settings["log_sigma"], device)
+        return edm.loss(network, clean, sigma, torch.randn_like(clean), low_res=low_res).mean()
+
+    return loss
+
+
+def sdf_loss(network: nn.Module, data: Dataset, settings: Mapping[str, Any], device: str) -> Loss:
+    """Signed distances anywhere in the cube and near the surface, from slightly noisy points.
+
+    The weight below the target rises from 1 to Point-E's 4: from the start it would teach a network that
+    knows nothing yet to call everything inside.
+    """
+    objects = data.objects.to(device)
+
+    def loss(progress: float) -> Tensor:
+        batch, queries = settings["batch"], settings["queries"]
+        late = progress > 0.8
+        rows = torch.randint(len(data), (batch,))
+        columns = torch.rand(batch, SPREAD).argsort(1)[:, : settings["last_points" if late else "points"]]
+        points = data.points[rows[:, None], columns, :3].float().to(device)
+        noise = settings["point_noise"] * (0.5 + 1.5 * torch.rand(batch, 1, 1, device=device))
+        points = points + noise * torch.randn_like(points)
+
+        near = data.points[rows[:, None], torch.randint(SPREAD, (batch, queries // 2)), :3].float().to(device)
+        near = near + settings["reach"] * torch.randn_like(near)
+        anywhere = CUBE * (2 * torch.rand(batch, queries - near.shape[1], 3, device=device) - 1)
+        places = torch.cat((near, anywhere), 1)
+        target = signed_distance(objects[rows.to(device)], places)
+
+        error = network(places.transpose(1, 2), points.transpose(1, 2)) - target
+        mean: Tensor = (torch.where(error < 0, 1 + 3 * progress, 1.0) * error.abs()).mean()
+        return mean
+
+    return loss
