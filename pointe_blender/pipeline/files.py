@@ -10,7 +10,7 @@ import io
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -39,11 +39,22 @@ def save(path: str | Path, *, cloud: PointCloud | None = None, mesh: Mesh | None
     thing = mesh if mesh is not None else cloud
     if thing is None:
         raise InvalidRequest("There is neither a cloud nor a mesh to save.")
+    writer(path)(path, thing)
+
+
+def writer(path: str | Path) -> Callable[[str | Path, Thing], None]:
+    """The function that writes files of the path's suffix; the shell asks before it computes.
+
+    Raises
+    ------
+    InvalidRequest
+        There is none.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
         known = ", ".join(WRITERS)
         raise InvalidRequest(f"The file {Path(path).name} must end in one of {known}: give it another name.")
-    WRITERS[suffix](path, thing)
+    return WRITERS[suffix]
 
 
 def load(path: str | Path) -> Thing:

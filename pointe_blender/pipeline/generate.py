@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import conditioning, meshing, weights
-from .errors import InvalidRequest, OutOfMemory
+from .errors import InvalidRequest, NoSurface, OutOfMemory
 from .geometry import Mesh, PointCloud
 from .models import ARCHITECTURES, CHECKPOINTS, MODEL_SETS, ModelSet, Stage
 from .point_e import samplers
@@ -29,6 +29,10 @@ def run(request: Request, folders: weights.Folders | None = None) -> Iterator[Pr
         yield from _download(tale)
         clouds = (request.cloud,) if request.cloud is not None else (yield from _sample(tale))
         meshes = (yield from _mesh(tale, clouds)) if request.wants_mesh else ()
+    except NoSurface as error:
+        if request.output != "both" or request.cloud is not None:
+            raise
+        meshes, tale.notice = (), str(error)  # the clouds took long enough to be kept
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory(
             f"There is not enough memory on {device}: "
@@ -166,6 +170,7 @@ class _Tale:
     models: ModelSet
     device: str
     folders: weights.Folders
+    notice: str = ""
     _began: dict[str, float] = field(default_factory=dict)
     _fraction: float = 0.0
 
@@ -211,12 +216,12 @@ class _Tale:
         began = [*self._began.values(), now]
         seconds = {name: end - start for name, start, end in zip(self._began, began, began[1:], strict=False)}
         seconds["total"] = now - began[0]
-        result = Result(
-            clouds, meshes, self.request.seed, self.models.name, self.device, seconds, self._notice()
-        )
+        seed, notice = self.request.seed, self.notice or self._outside()
+        result = Result(clouds, meshes, seed, self.models.name, self.device, seconds, notice)
         return Progress("done", 1, 1, 1.0, self.device, clouds[0], result)
 
-    def _notice(self) -> str:
+    def _outside(self) -> str:
+        """What to say of a prompt that the models were not trained for."""
         if self.models.name == "starter" and self.request.prompt is not None:
             from .starter import world
 

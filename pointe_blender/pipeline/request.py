@@ -81,7 +81,7 @@ class Result:
     Attributes
     ----------
     clouds, meshes
-        One per variant; `meshes` is empty when none was asked for.
+        One per variant; `meshes` is empty when none was asked for, or when the notice says why.
     seed
         The seed of the run.
     models, device

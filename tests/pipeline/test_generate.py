@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from pointe_blender.pipeline import MissingModel, NotOnline, PointCloud, Request, Result, generate
+from pointe_blender.pipeline import (
+    MissingModel,
+    NoSurface,
+    NotOnline,
+    PointCloud,
+    Request,
+    Result,
+    generate,
+    meshing,
+)
 from pointe_blender.pipeline.conditioning import Clip
 from pointe_blender.pipeline.starter.evaluate import is_closed, main_color
 from pointe_blender.pipeline.weights import Folders, default_folders
@@ -118,3 +127,18 @@ def test_a_set_that_is_not_installed_needs_the_network(tmp_path):
             )
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cloud_without_a_surface_is_kept_and_the_notice_says_so(monkeypatch):
+    def no_surface(*_):
+        raise NoSurface("There is none.")
+        yield
+
+    monkeypatch.setattr(meshing, "mesh_from_cloud", no_surface)
+    result = made(Request(prompt="a red chair", **SMALL))
+    assert len(result.clouds[0]) == 4096
+    assert (result.meshes, result.notice) == ((), "There is none.")
+    with pytest.raises(NoSurface):
+        made(Request(prompt="a red chair", output="mesh", **SMALL))
+    with pytest.raises(NoSurface):
+        made(Request(cloud=result.clouds[0], **SMALL))

@@ -36,9 +36,7 @@ class SetAbstraction(nn.Module):
     ) -> None:
         super().__init__()
         self.points, self.radius, self.neighbours = points, radius, neighbours
-        self.mlp_convs = nn.ModuleList(
-            nn.Conv2d(c_in, c_out, 1) for c_in, c_out in pairwise(channels)
-        )
+        self.mlp_convs = nn.ModuleList(nn.Conv2d(c_in, c_out, 1) for c_in, c_out in pairwise(channels))
         self.mlp_bns = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
 
     def forward(self, xyz: Tensor, features: Tensor | None, starts: Tensor) -> tuple[Tensor, Tensor]:

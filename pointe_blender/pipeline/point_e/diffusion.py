@@ -90,13 +90,13 @@ class GaussianDiffusion:
         Tensor
             (B, C, N).
         """
-        t = self.time(sigma)
-        alphas = self.alphas_cumprod[t]
-        c_in = (1 / (sigma.float().cpu() ** 2 + 1) ** 0.5).numpy()
+        level = self.time(sigma)
+        alphas = self.alphas_cumprod[level]
+        shrink = (1 / (sigma.float().cpu() ** 2 + 1) ** 0.5).numpy()
         # One upload for everything this evaluation needs to know about its noise level.
-        t_, c_in_, c_x, c_eps = _upload(x, t, c_in, np.sqrt(1 / alphas), np.sqrt(1 / alphas - 1))
-        x = x * _wide(c_in_)
-        eps = network(x, t_, **condition)[:, : x.shape[1]]
+        t, c_in, c_x, c_eps = _upload(x, level, shrink, np.sqrt(1 / alphas), np.sqrt(1 / alphas - 1))
+        x = x * _wide(c_in)
+        eps = network(x, t, **condition)[:, : x.shape[1]]
         x0 = _wide(c_x) * x - _wide(c_eps) * eps
         return x0.clamp(-1, 1) if clip else x0
 
