@@ -1,0 +1,68 @@
+"""Point-E in Blender: a prompt or a picture becomes a coloured point cloud and a mesh.
+
+Importing this package imports neither bpy nor torch; `pointe_blender.pipeline` never needs bpy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import bpy
+    import numpy as np
+
+
+def register() -> None:
+    """Called by Blender when the extension is enabled."""
+    from . import addon
+
+    addon.register()
+
+
+def unregister() -> None:
+    """Called by Blender when the extension is disabled or Blender quits."""
+    from . import addon
+
+    addon.unregister()
+
+
+def generate(
+    prompt: str | None = None,
+    *,
+    image: str | Path | np.ndarray | None = None,
+    models: str = "starter",
+    seed: int = 0,
+    output: Literal["cloud", "mesh", "both"] = "both",
+    **settings: Any,
+) -> list[bpy.types.Object]:
+    """Make objects in Blender's current scene; waits until they are there.
+
+    Parameters
+    ----------
+    prompt
+        What to make, such as "a red chair".
+    image
+        Make it from a picture instead: a file, or an (H, W, 3 or 4) uint8 sRGB array.
+    models
+        Name of a model set.
+    seed
+        Equal seeds give equal objects.
+    output
+        What to make of it.
+    **settings
+        Further fields of `pipeline.Request`: count, steps, guidance, resolution, device.
+
+    Returns
+    -------
+    The new objects, selected: of each variant the mesh, then the cloud.
+
+    Raises
+    ------
+    pipeline.errors.PointEError
+        With a sentence that says what is wrong and what to do.
+    """
+    from .operators.generate import generate_now
+
+    return generate_now(prompt, image, models=models, seed=seed, output=output, **settings)

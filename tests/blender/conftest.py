@@ -1,0 +1,58 @@
+"""An empty Blender file with the extension registered, and a pipeline of plain arrays behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import bpy
+import pytest
+
+import pointe_blender
+from tests.blender.stand_in import Pipeline
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    """The extension, in an empty file of its own."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.ed.undo_push(message="empty file")
+    pointe_blender.register()
+    yield
+    pointe_blender.unregister()
+
+
+@pytest.fixture
+def pipeline(extension: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """Stands in for the networks; `operators.generate.run` is the one place that calls them."""
+    from pointe_blender.operators import generate
+
+    stand_in = Pipeline()
+    monkeypatch.setattr(generate, "run", stand_in)
+    yield stand_in
+    stand_in.pace = lambda: None
+
+
+@pytest.fixture
+def started(pipeline: Pipeline) -> Callable[..., None]:
+    """Start a run in the background, as a click does; without a window an operator would wait."""
+    from pointe_blender.operators import generate, running
+
+    def start(prompt: str = "a red ball", **fields: object) -> None:
+        running.start(lambda: generate.prepare(prompt, None, **fields))
+
+    return start
+
+
+@pytest.fixture
+def until_idle() -> Callable[[], None]:
+    """Look at the worker as Blender's timer does, until there is nothing more to look at."""
+    from pointe_blender.operators import running
+
+    def watch() -> None:
+        end = time.monotonic() + 20.0
+        while running.tick() is not None:
+            assert time.monotonic() < end, "the run does not end"
+            time.sleep(0.002)
+
+    return watch

@@ -1,0 +1,106 @@
+"""What the sidebar says in each state. There is no window here: a layout that remembers stands in for one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import bpy
+import pytest
+
+from pointe_blender import packages, panels
+from pointe_blender.operators import running
+from pointe_blender.pipeline.errors import MissingModel
+from tests.blender.stand_in import Layout, Pipeline
+
+
+@pytest.fixture
+def sidebar(extension: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Layout]:
+    """Draw the panel; PyTorch is there."""
+    monkeypatch.setattr(packages, "missing", lambda: [])
+
+    def draw() -> Layout:
+        layout = Layout()
+        panels.POINTE_PT_main.draw(SimpleNamespace(layout=layout), bpy.context)
+        return layout
+
+    return draw
+
+
+def test_at_rest_it_offers_what_to_make(sidebar: Callable[[], Layout]) -> None:
+    drawn = sidebar()
+    assert drawn.fields == ["source", "prompt", "models", "output", "seed"]
+    assert drawn.buttons == ["pointe.generate"]
+    bpy.context.scene.pointe.source = "image"
+    assert sidebar().fields[1] == "image"
+
+
+def test_a_run_shows_stage_step_and_a_way_out(
+    sidebar: Callable[[], Layout], pipeline: Pipeline, started: Callable[..., None]
+) -> None:
+    at_step, go = threading.Event(), threading.Event()
+    pipeline.pace = lambda: (at_step.set(), go.wait(10)) if pipeline.steps_done == 2 else None
+    started("a red ball")
+    assert at_step.wait(10)
+    drawn = sidebar()
+    assert drawn.text == "a red ball Shaping 2 / 5" and drawn.buttons == ["pointe.cancel"]
+    (progress,) = [named for name, _, named in drawn.calls if name == "progress"]
+    assert progress["factor"] == pytest.approx(2 / 6)
+
+    bpy.ops.pointe.cancel()
+    assert "Cancelling" in sidebar().text
+    go.set()
+
+
+def test_an_error_stays_until_it_is_dismissed(sidebar: Callable[[], Layout]) -> None:
+    said = "base40M is not on this machine: allow online access, or choose the folder that it lies in."
+    running.fail(MissingModel(said))
+    for _ in range(2):
+        drawn = sidebar()
+        assert said in drawn.text and "pointe.dismiss" in drawn.buttons and "pointe.generate" in drawn.buttons
+    bpy.ops.pointe.dismiss()
+    assert said not in sidebar().text
+
+
+def test_a_notice_is_shown_after_a_run(sidebar: Callable[[], Layout], pipeline: Pipeline) -> None:
+    pipeline.notice = "The starter models know no dragons: install the official models."
+    bpy.ops.pointe.generate(prompt="a dragon")
+    assert pipeline.notice in sidebar().text
+
+
+def test_without_pytorch_it_says_so_and_offers_it(
+    sidebar: Callable[[], Layout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packages, "missing", lambda: ["torch"])
+    drawn = sidebar()
+    assert "torch" in drawn.text.lower() and "pointe.install_pytorch" in drawn.buttons
+
+
+def test_a_finished_run_that_waits_for_object_mode_says_so(
+    sidebar: Callable[[], Layout], started: Callable[..., None]
+) -> None:
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.object.mode_set(mode="EDIT")
+    started()
+    running.state.job.join()
+    running.tick()
+    assert "Object Mode" in sidebar().text
+
+
+@pytest.mark.parametrize("width", [160, 280, 600])
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_messages_are_wrapped_to_the_sidebar(width: int, scale: float) -> None:
+    preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=scale))
+    context = SimpleNamespace(region=SimpleNamespace(width=width * scale), preferences=preferences)
+    lines = panels.wrapped("The prompt is empty: describe one object, such as 'a red chair'. " * 3, context)
+    assert max(map(len, lines)) * 6.5 <= max(width - 70, 16 * 6.5)
+
+
+def test_the_other_entries_draw(extension: None) -> None:
+    layout = Layout()
+    panels.POINTE_PT_mesh.draw(SimpleNamespace(layout=layout), bpy.context)
+    panels.draw_add_menu(SimpleNamespace(layout=layout), bpy.context)
+    panels.draw_settings(layout, bpy.context.scene.pointe)
+    assert layout.buttons == ["pointe.mesh_from_points", "pointe.add"]
+    assert layout.operator_context == "EXEC_REGION_WIN", "entries of others run as before"
