@@ -5,7 +5,9 @@ Importing it imports neither torch nor a network; `generate` does when it runs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .errors import (
@@ -75,3 +77,14 @@ def generate(request: Request, *, folders: Folders | None = None) -> Iterator[Pr
             f"The Python package {missing} is not installed: install PyTorch first."
         ) from error
     yield from run(request, folders)
+
+
+class _Package(ModuleType):
+    """Keeps `generate` the function: importing generate.py puts that module in its place otherwise."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "generate" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,11 +1,13 @@
 """The story of a generation, with the starter models."""
 
+import importlib
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from pointe_blender import pipeline
 from pointe_blender.pipeline import (
     MissingModel,
     NoSurface,
@@ -142,3 +144,9 @@ def test_a_cloud_without_a_surface_is_kept_and_the_notice_says_so(monkeypatch):
         made(Request(prompt="a red chair", output="mesh", **SMALL))
     with pytest.raises(NoSurface):
         made(Request(cloud=result.clouds[0], **SMALL))
+
+
+def test_a_second_run_finds_generate_as_the_first_did():
+    """Importing the module generate.py, as a first run does, must not put it in the function's place."""
+    importlib.import_module("pointe_blender.pipeline.generate")
+    assert pipeline.generate is generate

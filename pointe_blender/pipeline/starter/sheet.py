@@ -22,10 +22,11 @@ def contact_sheet(made: Sequence[tuple[str, Result]], columns: int, path: Path) 
     pen = ImageDraw.Draw(sheet)
     for i, (prompt, result) in enumerate(made):
         left, top = i % columns * 2 * SIDE, i // columns * (SIDE + 18)
-        cloud, mesh = result.clouds[0], result.meshes[0]
+        cloud = result.clouds[0]
         sheet.paste(Image.fromarray(_drawn(cloud.points, cloud.colors, 2)), (left, top))
-        shaded, points = _shaded(mesh)
-        sheet.paste(Image.fromarray(_drawn(points, shaded, 2)), (left + SIDE, top))
+        for mesh in result.meshes:
+            shaded, points = _shaded(mesh)
+            sheet.paste(Image.fromarray(_drawn(points, shaded, 2)), (left + SIDE, top))
         pen.text((left + 8, top + SIDE + 2), prompt[:44], fill="black")
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, optimize=True)
