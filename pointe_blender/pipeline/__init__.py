@@ -5,9 +5,7 @@ Importing it imports neither torch nor a network; `generate` does when it runs.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .errors import (
@@ -70,21 +68,10 @@ def generate(request: Request, *, folders: Folders | None = None) -> Iterator[Pr
     """
     validate(request)
     try:
-        from .generate import run
+        from .generation import run
     except ImportError as error:
         missing = error.name or "torch"
         raise MissingPackage(
             f"The Python package {missing} is not installed: install PyTorch first."
         ) from error
     yield from run(request, folders)
-
-
-class _Package(ModuleType):
-    """Keeps `generate` the function: importing generate.py puts that module in its place otherwise."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name != "generate" or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
