@@ -71,6 +71,11 @@ def draw_settings(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
     column.use_property_decorate = False
     for name in ("models", "output", "seed"):
         column.prop(settings, name)
+    if megabytes := preferences.to_download(settings.models):
+        text = f"{megabytes / 1000:.1f} GB will be downloaded first."
+        if not bpy.app.online_access:
+            text = f"{megabytes / 1000:.1f} GB are to be downloaded: {preferences.ONLINE_HINT}."
+        preferences.draw_sentence(layout, text, "IMPORT")
 
 
 def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

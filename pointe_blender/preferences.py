@@ -67,7 +67,7 @@ class PointePreferences(bpy.types.AddonPreferences):
         layout.prop(self, "models_folder")
         layout.prop(self, "packages_folder")
         if (folder := _chosen_packages()) and (complaint := packages.complaint(folder)):
-            _draw_sentence(layout, complaint, "ERROR")
+            draw_sentence(layout, complaint, "ERROR")
         draw_pytorch(layout)
         layout.label(text=f"Everything that is downloaded lies in {user_folder()}", icon="FILE_FOLDER")
 
@@ -85,11 +85,11 @@ def draw_pytorch(layout: bpy.types.UILayout) -> None:
         column.operator("pointe.cancel_install", icon="CANCEL")
         return
     if missing:
-        _draw_sentence(column, f"PyTorch is not here yet (missing: {', '.join(missing)}).", "INFO")
+        draw_sentence(column, f"PyTorch is not here yet (missing: {', '.join(missing)}).", "INFO")
         if not bpy.app.online_access:
-            _draw_sentence(column, f"{ONLINE_HINT}.", "INTERNET_OFFLINE")
+            draw_sentence(column, f"{ONLINE_HINT}.", "INTERNET_OFFLINE")
         if state.failure:
-            _draw_sentence(column, state.failure, "ERROR")
+            draw_sentence(column, state.failure, "ERROR")
         column.operator("pointe.install_pytorch", icon="IMPORT")
     else:
         column.label(text="PyTorch is ready", icon="CHECKMARK")
@@ -97,7 +97,7 @@ def draw_pytorch(layout: bpy.types.UILayout) -> None:
         column.operator("pointe.remove_pytorch", icon="TRASH")
 
 
-def _draw_sentence(layout: bpy.types.UILayout, text: str, icon: str) -> None:
+def draw_sentence(layout: bpy.types.UILayout, text: str, icon: str) -> None:
     column = layout.column(align=True)
     for i, line in enumerate(wrapped(text, bpy.context)):
         column.label(text=line, icon="BLANK1" if i else icon)
@@ -134,6 +134,19 @@ def folders() -> weights.Folders:
         extra=(Path(bpy.path.abspath(own)),) if own else (),
         online=bpy.app.online_access,
     )
+
+
+def to_download(models: str) -> int:
+    """Megabytes of a model set that are not on this machine."""
+    from .pipeline.models import MODEL_SETS
+
+    parts = [part for part in MODEL_SETS[models].checkpoints if not part.packaged]
+    if not parts:
+        return 0
+    from .pipeline import weights
+
+    found = folders()
+    return sum(part.megabytes for part in parts if not weights.is_installed(part.name, found))
 
 
 def user_folder() -> Path:

@@ -36,6 +36,13 @@ def test_at_rest_it_offers_what_to_make(sidebar: Callable[[], Layout]) -> None:
     assert sidebar().fields[1] == "image"
 
 
+def test_a_set_that_is_not_here_says_what_it_costs(sidebar: Callable[[], Layout]) -> None:
+    assert "GB" not in sidebar().text
+    bpy.context.scene.pointe.models = "official-1B"
+    assert "6.1 GB" in sidebar().text
+    assert "GB" not in (bpy.context.scene.pointe.property_unset("models"), sidebar())[1].text
+
+
 def test_a_run_shows_stage_step_and_a_way_out(
     sidebar: Callable[[], Layout], pipeline: Pipeline, started: Callable[..., None]
 ) -> None:
