@@ -261,8 +261,6 @@ class ModelSet:
         Lattice points along each side of the distance field, unless asked otherwise.
     condition
         What the conditioned networks see: a CLIP vector, or the grid of an image.
-    memory
-        How much a run needs, for the user.
     """
 
     name: str
@@ -278,7 +276,6 @@ class ModelSet:
     resolution: int
     condition: Literal["vector", "grid"]
     licence: str
-    memory: str
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -291,9 +288,7 @@ _UPSAMPLE = Stage(3072, "linear", sigma_max=160.0, s_churn=0.0)
 _UNCONDITIONED = replace(_UPSAMPLE, guidance=0.0, conditioned=False)
 
 
-def _official_set(
-    name: str, label: str, summary: str, base: str, memory: str = "about 3 GB", licence: str = "MIT"
-) -> ModelSet:
+def _official_set(name: str, label: str, summary: str, base: str, licence: str = "MIT") -> ModelSet:
     """A released base model with the released upsampler, sdf network and CLIP.
 
     The upsampler sees the grid of the image, or nothing where the base model is asked with a vector.
@@ -314,7 +309,6 @@ def _official_set(
         resolution=128,
         condition=config["condition"],
         licence=licence,
-        memory=memory,
     )
 
 
@@ -333,7 +327,6 @@ _SETS = (
         resolution=64,
         condition=_NETWORKS["base"]["condition"],
         licence="GPL-3.0-or-later",
-        memory="about 1 GB",
     ),
     _official_set("official-text", "Point-E text", "OpenAI's model for prompts (40M).", "base40M-textvec"),
     _official_set(
@@ -344,12 +337,8 @@ _SETS = (
         licence="ODC-By-1.0",
     ),
     _official_set("official-40M", "Point-E image 40M", "OpenAI's smallest model for images.", "base40M"),
-    _official_set(
-        "official-300M", "Point-E image 300M", "OpenAI's middle model for images.", "base300M", "about 4 GB"
-    ),
-    _official_set(
-        "official-1B", "Point-E image 1B", "OpenAI's best model for images.", "base1B", "about 8 GB"
-    ),
+    _official_set("official-300M", "Point-E image 300M", "OpenAI's middle model for images.", "base300M"),
+    _official_set("official-1B", "Point-E image 1B", "OpenAI's best model for images.", "base1B"),
     _official_set(
         "official-imagevec",
         "Point-E image vector",
