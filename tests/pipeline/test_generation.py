@@ -75,7 +75,8 @@ def test_a_vector_stands_for_the_prompt_it_came_from():
         made(Request(output="cloud", seed=2, **what, **SMALL))
         for what in ({"prompt": "a red chair"}, {"vector": 3 * vector})
     )
-    np.testing.assert_allclose(spoken.clouds[0].points, shown.clouds[0].points, atol=1e-5)
+    # Normalising once more changes last bits, which sixty units of noise make visible.
+    np.testing.assert_allclose(spoken.clouds[0].points, shown.clouds[0].points, atol=1e-3)
 
 
 def test_a_picture_is_enough():
