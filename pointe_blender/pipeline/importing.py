@@ -1,6 +1,7 @@
-"""Importing open_clip, which imports torchvision though CLIP needs nothing of it.
+"""Importing open_clip, which imports torchvision and timm though CLIP needs nothing of them.
 
-Where torchvision was not built for the installed torch, its operators do not load and its import fails.
+Both take seconds; and where torchvision was not built for the installed torch, its operators do not load
+and its import fails, the commonest of all errors. So neither is imported.
 """
 
 from __future__ import annotations
@@ -13,14 +14,12 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-import torch
-
 from .errors import MissingPackage
 
 
 @cache
 def import_open_clip() -> ModuleType:
-    """`open_clip`, whether torchvision works, has lost its compiled operators or is missing.
+    """`open_clip`, whether torchvision works, is broken or is missing.
 
     Raises
     ------
@@ -28,7 +27,7 @@ def import_open_clip() -> ModuleType:
         open_clip or something it needs is not installed.
     """
     try:
-        with _some_torchvision():
+        with _stand_ins():
             return importlib.import_module("open_clip")
     except ImportError as error:
         missing = error.name or "open_clip"
@@ -47,35 +46,19 @@ _IMPORTED = (
 
 
 @contextmanager
-def _some_torchvision() -> Iterator[None]:
-    """Make `import torchvision` work: as it is, with its two operators declared, or as an empty stand-in."""
+def _stand_ins() -> Iterator[None]:
+    """Let empty modules stand in for torchvision, and none for timm, unless somebody has imported them."""
+    modules: dict[str, Any] = {}
+    if sys.modules.get("torchvision") is None:
+        modules.update((name, _StandIn(name)) for name in _IMPORTED)
+    if sys.modules.get("timm") is None:
+        modules["timm"] = None  # which open_clip takes for not installed
+    sys.modules.update(modules)
     try:
-        importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-        _declare_operators()
-        importlib.import_module("torchvision")
-    except ImportError:
-        sys.modules.update({name: _StandIn(name) for name in _IMPORTED})
-        try:
-            yield
-        finally:
-            for name in _IMPORTED:
-                del sys.modules[name]
-        return
-    yield
-
-
-_operators: list[object] = []  # a declaration lasts as long as its object
-
-
-def _declare_operators() -> None:
-    """Declare what torchvision's Python files expect of its compiled library, which could not be loaded."""
-    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _operators.append(library)
+        yield
+    finally:
+        for name in modules:
+            del sys.modules[name]
 
 
 class _StandIn(ModuleType):
