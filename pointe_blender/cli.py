@@ -194,6 +194,6 @@ def _list_models(folders: Folders) -> None:
     from .pipeline.weights import is_installed
 
     for name, models in MODEL_SETS.items():
-        parts = (models.clip, models.base, models.upsample, models.sdf)
-        state = "installed" if all(is_installed(part, folders) for part in parts) else "not installed"
+        here = all(is_installed(part.name, folders) for part in models.checkpoints)
+        state = "installed" if here else "not installed"
         print(f"{name:18} {' or '.join(sorted(models.takes, reverse=True)):14} {state:14} {models.label}")

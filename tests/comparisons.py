@@ -69,9 +69,3 @@ def volume(vertices: np.ndarray, triangles: np.ndarray) -> float:
     """What a closed mesh encloses; positive where triangles are right-handed."""
     a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
     return float((np.cross(a, b) * c).sum() / 6)
-
-
-def is_closed(triangles: np.ndarray) -> bool:
-    """Whether every directed edge occurs once, and its opposite too."""
-    edges = [tuple(edge) for i in range(3) for edge in triangles[:, [i, (i + 1) % 3]].tolist()]
-    return len(set(edges)) == len(edges) and {(b, a) for a, b in edges} == set(edges)

@@ -18,7 +18,8 @@ from pointe_blender.pipeline import (
     meshing,
 )
 from pointe_blender.pipeline.conditioning import Clip
-from pointe_blender.pipeline.starter.evaluate import is_closed, main_color
+from pointe_blender.pipeline.meshing import is_closed
+from pointe_blender.pipeline.starter.evaluate import main_color
 from pointe_blender.pipeline.weights import Folders, default_folders
 
 SMALL = {"steps": 3, "resolution": 16, "device": "cpu"}
@@ -37,7 +38,7 @@ def test_a_prompt_becomes_a_cloud_and_a_closed_mesh():
     assert cloud.points.dtype == cloud.colors.dtype == np.float32
     assert np.abs(cloud.points).max() <= 0.51
     assert main_color(cloud.colors) == "red"
-    assert is_closed(mesh)
+    assert is_closed(mesh.triangles)
     assert main_color(mesh.colors) == "red"
     assert (result.seed, result.models, result.device, result.notice) == (1, "starter", "cpu", "")
     assert set(result.seconds) == {"condition", "base", "upsample", "mesh", "total"}
@@ -93,7 +94,7 @@ def test_any_cloud_can_be_meshed():
     result = made(Request(cloud=cloud, resolution=24, device="cpu"))
     (mesh,) = result.meshes
     assert result.clouds == (cloud,)
-    assert is_closed(mesh)
+    assert is_closed(mesh.triangles)
     assert (mesh.colors == [0, 0, 1]).all()
     assert abs(np.linalg.norm(mesh.vertices, axis=1).mean() - 0.4) < 0.05
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .solids import Objects, colors_at, farthest_first, normalised, render, sample_surface
+from ..metrics.pointnet import farthest_points
+from .solids import Objects, colors_at, normalised, render, sample_surface
 from .world import Label, build_all, caption, draw_labels
 
 SPREAD = 1024  # points in farthest-point order, at the front of each cloud
@@ -54,7 +55,7 @@ def make(labels: Sequence[Label], seed: int, views: int, wordings: int) -> Datas
     r, generator = Random(seed), torch.Generator().manual_seed(seed)
     objects = normalised(build_all(labels, r), generator)
     points = sample_surface(objects, POINTS, generator)
-    first = farthest_first(points, SPREAD)
+    first = farthest_points(points, SPREAD, torch.zeros(len(labels), dtype=torch.long))
     rest = torch.randint(POINTS, (len(labels), POINTS - SPREAD), generator=generator)
     order = torch.cat((first, rest), 1)[..., None].expand(-1, -1, 3)
     points = torch.gather(points, 1, order)

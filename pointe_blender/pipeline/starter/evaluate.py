@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -18,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import Mesh, PointCloud, Request, Result, generate, weights
-from ..meshing import farthest_points, mesh_from_cloud
-from ..models import MODEL_SETS, STARTER
+from .. import PointCloud, Request, Result, generate
+from ..meshing import farthest_points, is_closed
+from ..models import STARTER
 from .data import Dataset, make
 from .kinds import KINDS
 from .sheet import contact_sheet
@@ -31,20 +30,6 @@ COMPARED = 512  # points of a cloud in a Chamfer distance
 REFERENCES = 12  # fresh objects of each kind
 RESOLUTION = 40  # of the meshes, so that the whole takes minutes
 SEED = 7_000_001  # far from every seed of the training set
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of how many, with the half width of its 95 % interval (Agresti and Coull 1998)."""
-
-    hits: int
-    total: int
-
-    def __str__(self) -> str:
-        n = self.total + 4
-        p = (self.hits + 2) / n
-        margin = 196 * (p * (1 - p) / n) ** 0.5
-        return f"{100 * self.hits / self.total:.1f} % ({self.hits} of {self.total}, ± {margin:.0f})"
 
 
 def test_labels(per_kind: int, r: Random) -> list[Label]:
@@ -76,13 +61,6 @@ def main_color(colors: np.ndarray) -> str:
     palette = np.array(list(COLORS.values()), dtype=np.float32)
     votes = np.argmin(np.linalg.norm(colors[:, None] - palette, axis=-1), axis=1)
     return list(COLORS)[np.bincount(votes, minlength=len(COLORS)).argmax()]
-
-
-def is_closed(mesh: Mesh) -> bool:
-    """Every edge is shared by exactly two triangles, in opposite directions."""
-    edges = mesh.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    forward, counts = np.unique(edges, axis=0, return_counts=True)
-    return bool((counts == 1).all()) and {tuple(e) for e in forward} == {tuple(e) for e in forward[:, ::-1]}
 
 
 class Judge:
@@ -117,7 +95,11 @@ def _spread(cloud: PointCloud) -> Tensor:
 
 
 def _share(hits: Sequence[bool]) -> str:
-    return str(Share(sum(hits), len(hits)))
+    """How many of how many, with the half width of the 95 % interval (Agresti and Coull 1998)."""
+    n = len(hits) + 4
+    p = (sum(hits) + 2) / n
+    margin = 196 * (p * (1 - p) / n) ** 0.5
+    return f"{100 * sum(hits) / len(hits):.1f} % ({sum(hits)} of {len(hits)}, ± {margin:.0f})"
 
 
 def _generate(request: Request) -> Result:
@@ -141,17 +123,10 @@ def surface_errors(data: Dataset) -> tuple[list[float], list[float]]:
 
     In units of an object's longest side.
     """
-    network = weights.load(MODEL_SETS["starter"].sdf, "cpu", weights.default_folders())
     meshes: list[float] = []
     clouds: list[float] = []
     for i, cloud in enumerate(real_clouds(data)):
-        steps = mesh_from_cloud(network, cloud, RESOLUTION, "cpu")  # type: ignore[arg-type]
-        while True:
-            try:
-                next(steps)
-            except StopIteration as finished:
-                mesh = finished.value
-                break
+        (mesh,) = _generate(Request(cloud=cloud, resolution=RESOLUTION, device="cpu")).meshes
         for points, errors in ((mesh.vertices, meshes), (cloud.points, clouds)):
             distance = signed_distance(data.objects[i : i + 1], torch.from_numpy(points)[None])
             errors.append(float(distance.abs().mean()) / EXTENT)
@@ -175,7 +150,7 @@ def evaluate(per_kind: int) -> tuple[str, list[tuple[str, Result]]]:
             for i, p in enumerate(data.pictures)
         ]
         seen = _generate_all(pictures, pool)
-    closed = [all(map(is_closed, result.meshes)) and len(result.meshes) == 1 for result in spoken]
+    closed = [any(is_closed(mesh.triangles) for mesh in result.meshes) for result in spoken]
     mesh_error, cloud_error = surface_errors(make(labels[::per_kind], SEED + 2, views=0, wordings=1))
 
     names = (

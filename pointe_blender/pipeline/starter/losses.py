@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import conditioning
-from ..point_e.diffusion import EDM
+from ..point_e.diffusion import EDM, scale_channels
 from .data import SPREAD, Dataset
 from .solids import signed_distance
 
@@ -51,14 +51,10 @@ def clip_loss(
     return loss
 
 
-def _clean(data: Dataset, rows: Tensor, columns: Tensor, device: str) -> Tensor:
-    """(B, 6, N) points in the networks' units of some rows of the data; columns are (B, N) or (N,)."""
-    if columns.dim() == 1:
-        columns = columns.expand(len(rows), -1)
-    cloud = data.points[rows[:, None], columns].float().to(device)
-    scale = cloud.new_tensor([2.0] * 6)
-    shift = cloud.new_tensor([0.0] * 3 + [-1.0] * 3)
-    return (cloud * scale + shift).transpose(1, 2)
+def _raw(cloud: Tensor, device: str) -> Tensor:
+    """Stored points (B, N, 6) in the channels that stages pass on, (B, 6, N): rgb in [0, 255]."""
+    scale = torch.tensor([1.0] * 3 + [255.0] * 3, device=device)
+    return (cloud.float().to(device) * scale).transpose(1, 2)
 
 
 def _sigma(batch: int, log_sigma: tuple[float, float], device: str) -> Tensor:
@@ -84,7 +80,7 @@ def base_loss(
         batch = settings["batch"] // 2 if late else settings["batch"]
         rows = torch.randint(len(data), (batch,))
         columns = torch.rand(batch, SPREAD).argsort(1)[:, : settings["last_points" if late else "points"]]
-        clean = _clean(data, rows, columns, device)
+        clean = scale_channels(_raw(data.points[rows[:, None], columns], device))
         text = texts[rows, torch.randint(texts.shape[1], (batch,))]
         image = images[rows, torch.randint(images.shape[1], (batch,))]
         vector = torch.where(torch.rand(batch, 1) < 0.5, text, image).to(device)
@@ -102,14 +98,13 @@ def upsample_loss(
     def loss(progress: float) -> Tensor:
         batch = settings["batch"]
         rows = torch.randint(len(data), (batch,))
-        coarse = data.points[rows, : settings["coarse"]].float().to(device)
-        blur = torch.tensor([0.008] * 3 + [0.03] * 3, device=device)
+        coarse = _raw(data.points[rows, : settings["coarse"]], device)
+        blur = torch.tensor([0.008] * 3 + [0.03 * 255] * 3, device=device)[:, None]
         coarse = coarse + torch.rand(batch, 1, 1, device=device) * blur * torch.randn_like(coarse)
-        low_res = coarse.transpose(1, 2) * coarse.new_tensor([1.0] * 3 + [255.0] * 3)[:, None]
         columns = torch.rand(batch, data.points.shape[1]).argsort(1)[:, : settings["points"]]
-        clean = _clean(data, rows, columns, device)
+        clean = scale_channels(_raw(data.points[rows[:, None], columns], device))
         sigma = _sigma(batch, settings["log_sigma"], device)
-        return edm.loss(network, clean, sigma, torch.randn_like(clean), low_res=low_res).mean()
+        return edm.loss(network, clean, sigma, torch.randn_like(clean), low_res=coarse).mean()
 
     return loss
 

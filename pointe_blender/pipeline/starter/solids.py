@@ -247,18 +247,6 @@ def normalised(objects: Objects, generator: torch.Generator) -> Objects:
     return replace(objects, center=center, size=objects.size * scale)
 
 
-def farthest_first(points: Tensor, count: int) -> Tensor:
-    """(B, N, 3) points -> (B, count) indices in farthest-point order, starting at index 0."""
-    chosen = torch.zeros(len(points), count, dtype=torch.long, device=points.device)
-    distance = torch.full(points.shape[:2], torch.inf, device=points.device)
-    last = points[:, :1]
-    for i in range(1, count):
-        distance = torch.minimum(distance, ((points - last) ** 2).sum(-1))
-        chosen[:, i] = distance.argmax(1)
-        last = torch.gather(points, 1, chosen[:, i].view(-1, 1, 1).expand(-1, 1, 3))
-    return chosen
-
-
 def render(
     objects: Objects, azimuth: Tensor, elevation: Tensor, lens: Tensor, background: Tensor, size: int = 64
 ) -> Tensor:
