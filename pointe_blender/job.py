@@ -47,7 +47,7 @@ class Job(Generic[Update]):
 
     @property
     def state(self) -> State:
-        """Running until the thread has ended, then how it ended."""
+        """Once started, running until the thread has ended, then how it ended."""
         if self._thread.is_alive():
             return "running"
         if self._cancelled.is_set():

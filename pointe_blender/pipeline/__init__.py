@@ -68,10 +68,10 @@ def generate(request: Request, *, folders: Folders | None = None) -> Iterator[Pr
     """
     validate(request)
     try:
-        from .generation import run
+        from .generation import carry_out
     except ImportError as error:
         missing = error.name or "torch"
         raise MissingPackage(
             f"The Python package {missing} is not installed: install PyTorch first."
         ) from error
-    yield from run(request, folders)
+    yield from carry_out(request, folders)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import models, weights
+from . import memory, models, weights
 from .errors import InvalidRequest
 from .importing import import_open_clip
 
@@ -39,19 +39,19 @@ class Clip:
 
     @classmethod
     def load(cls, name: str, device: str, folders: weights.Folders) -> Clip:
-        """The checkpoint `name` on `device`; the one already in memory, or in its place.
+        """The checkpoint `name` on `device`; the one already in memory if it is there.
 
         Raises
         ------
         MissingPackage, MissingModel, DamagedModel
         """
-        key = (name, device)
-        if key not in _loaded:
-            unload()
+
+        def make() -> Clip:
             config = models.ARCHITECTURES[models.CHECKPOINTS[name].architecture].config
             tokenizer = build_tokenizer(config, STARTER_MERGES if name.startswith("starter") else None)
-            _loaded[key] = cls(weights.load(name, device, folders), tokenizer)
-        return _loaded[key]
+            return cls(memory.load(name, device, folders), tokenizer)
+
+        return memory.keep((cls, name, device, folders), make)
 
     @property
     def device(self) -> torch.device:
@@ -140,14 +140,6 @@ class Clip:
 
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
         return torch.stack([self.preprocess(image) for image in images]).to(self.device)
-
-
-_loaded: dict[tuple[str, str], Clip] = {}
-
-
-def unload() -> None:
-    """Forget the CLIP in memory."""
-    _loaded.clear()
 
 
 def normalise(pixels: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from .colors import linear
 from .errors import CannotWrite, InvalidRequest
 from .geometry import Mesh, PointCloud
 from .ply import parse_ply
@@ -174,7 +175,7 @@ def write_glb(path: str | Path, thing: Thing) -> None:
     """
     points, triangles = _parts(thing)
     points = _y_up(points)
-    colors = _linear(thing.colors)
+    colors = linear(thing.colors)
     attributes = {"POSITION": 0, "COLOR_0": 1}
     arrays, targets = [points, colors], [34962, 34962]  # ARRAY_BUFFER
     bounds = {"min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist()}
@@ -226,12 +227,6 @@ def _parts(thing: Thing) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _y_up(points: np.ndarray) -> np.ndarray:
     return (points[:, [0, 2, 1]] * (1.0, 1.0, -1.0)).astype(np.float32)
-
-
-def _linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB to linear light, both in [0, 1], after IEC 61966-2-1."""
-    linear: np.ndarray = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    return linear.astype(np.float32)
 
 
 def _accessor(view: int, array: np.ndarray, kind: str) -> dict[str, Any]:

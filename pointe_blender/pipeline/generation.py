@@ -2,247 +2,252 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import conditioning, meshing, weights
-from .errors import InvalidRequest, NoSurface, OutOfMemory
+from . import conditioning, memory, meshing, ranking, weights
+from .errors import NoSurface, OutOfMemory
 from .geometry import Mesh, PointCloud
-from .models import ARCHITECTURES, CHECKPOINTS, MODEL_SETS, ModelSet, Stage
+from .models import Stage
+from .needs import memory_needed
 from .point_e import samplers
 from .point_e.diffusion import scale_channels
-from .request import Progress, Request, Result
+from .request import Progress, Request
+from .run import Run, model_set, usable_device
+
+Made = TypeVar("Made")
 
 
-def run(request: Request, folders: weights.Folders | None = None) -> Iterator[Progress]:
+def carry_out(request: Request, folders: weights.Folders | None = None) -> Iterator[Progress]:
     """Carry out a valid request; see `pipeline.generate`."""
-    models = _model_set(request)
-    device = _device(request.device)
-    tale = _Tale(request, models, device, folders or weights.default_folders())
+    models, device = model_set(request), usable_device(request.device)
+    run = Run(request, models, device, folders or weights.default_folders())
+    yield from _download(run)
+    _make_room(run)
+    clouds = (yield from _sample(run)) if request.cloud is None else (yield from _given(run))
+    seeds = tuple(range(request.seed, request.seed + len(clouds)))
+    rank = partial(_rank, clouds=clouds)
+    scores = (yield from _retried(run, rank)) if run.ranked else ()
+    order = ranking.best_first(scores) if scores else range(len(clouds))
+    clouds, seeds = tuple(clouds[i] for i in order), tuple(seeds[i] for i in order)
     try:
-        yield from _download(tale)
-        clouds = (request.cloud,) if request.cloud is not None else (yield from _sample(tale))
-        meshes = (yield from _mesh(tale, clouds)) if request.wants_mesh else ()
+        meshes = (yield from _mesh(run, clouds)) if request.wants_mesh else ()
     except NoSurface as error:
         if request.output != "both" or request.cloud is not None:
             raise
-        meshes, tale.notice = (), str(error)  # the clouds took long enough to be kept
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemory(
-            f"There is not enough memory on {device}: "
-            "choose fewer variants, a smaller model set or another device."
-        ) from error
-    yield tale.ends(clouds, meshes)
+        meshes = ()  # the clouds took long enough to be kept
+        run.notices.append(str(error))
+    yield run.ends(clouds, meshes, seeds, tuple(sorted(scores, reverse=True)))
 
 
-def _download(tale: _Tale) -> Iterator[Progress]:
+def _download(run: Run) -> Iterator[Progress]:
     """Fetch what is not on this machine, counted in megabytes."""
-    for name in tale.checkpoints:
-        for done, total in weights.fetching(name, tale.folders):
-            yield tale.at("download", done >> 20, (total or done) >> 20)
+    for name in run.checkpoints:
+        for done, total in weights.fetching(name, run.folders):
+            yield run.at("download", done >> 20, (total or done) >> 20)
 
 
-def _sample(tale: _Tale) -> Generator[Progress, None, tuple[PointCloud, ...]]:
-    """Both stages, from one stream of random draws."""
-    draws = torch.Generator("cpu").manual_seed(tale.request.seed)
-    base, upsample = tale.stages
-    embedding = yield from _condition(tale)
-    coarse = yield from _stage(tale, "base", base, draws, {"embeddings": embedding})
-    condition = {"low_res": coarse, **({"embeddings": embedding} if upsample.conditioned else {})}
-    points = yield from _stage(tale, "upsample", upsample, draws, condition)
-    return tuple(_cloud(sample) for sample in points)
+def _make_room(run: Run) -> None:
+    """Forget what earlier runs left if this one would not fit; plan it smaller if it still does not."""
+
+    def fits() -> bool:
+        needed = memory_needed(run.models.name, run.batch, run.device)
+        return needed <= memory.available(run.device) + memory.resident_bytes()
+
+    if not fits():
+        memory.unload()
+    while not fits() and run.shrinks():
+        pass
 
 
-def _condition(tale: _Tale) -> Generator[Progress, None, Tensor]:
-    """What the conditioned networks see: (count, D) vectors or (count, C, L) grids."""
-    request, models = tale.request, tale.models
-    yield tale.at("condition", 0, 1)
+def _sample(run: Run) -> Generator[Progress, None, tuple[PointCloud, ...]]:
+    """All variants, as many at once as memory allows."""
+    clouds: list[PointCloud] = []
+    while run.next_seeds:
+        clouds += yield from _retried(run, _batch)
+        run.finished = len(clouds)
+    return tuple(clouds)
+
+
+def _batch(run: Run) -> Generator[Progress, None, list[PointCloud]]:
+    """Variants from noise to the points that were asked for, each from its own stream of draws."""
+    seeds = run.next_seeds
+    noise = _noise(seeds)
+    base, upsample = run.stages
+    embedding = yield from _condition(run)
+    embeddings = embedding.expand(len(seeds), *embedding.shape)
+    coarse = yield from _stage(run, "base", base, noise, {"embeddings": embeddings})
+    condition = {"low_res": coarse, **({"embeddings": embeddings} if upsample.conditioned else {})}
+    samples = yield from _stage(run, "upsample", upsample, noise, condition, coarse)
+    samples = yield from _densify(run, noise, condition, samples)
+    return [_cloud(sample, run.request.points) for sample in samples]
+
+
+def _given(run: Run) -> Generator[Progress, None, tuple[PointCloud, ...]]:
+    """The cloud of the request, with more points if these were asked for."""
+    cloud = run.request.cloud
+    assert cloud is not None
+    return ((yield from _retried(run, _denser)) if run.passes else cloud,)
+
+
+def _denser(run: Run) -> Generator[Progress, None, PointCloud]:
+    """More points around an even selection of those that are there."""
+    cloud, count = run.request.cloud, run.stages[0].points
+    assert cloud is not None
+    raw = np.concatenate((cloud.points, cloud.colors * np.float32(255)), axis=1, dtype=np.float32)
+    spread = meshing.farthest_points(cloud.points, min(count, len(cloud)))
+    coarse = torch.from_numpy(raw[np.resize(spread, count)].T.copy())[None].to(run.device)
+    known = torch.from_numpy(raw.T.copy())[None].to(run.device)
+    (sample,) = yield from _densify(run, _noise([run.request.seed]), {"low_res": coarse}, known)
+    return _cloud(sample, run.request.points)
+
+
+def _condition(run: Run) -> Generator[Progress, None, Tensor]:
+    """What the conditioned networks see: a (D,) vector or a (C, L) grid."""
+    request, models = run.request, run.models
+    yield run.at("condition", 0, 1)
     if request.vector is not None:
         vector = torch.from_numpy(request.vector.astype(np.float32))
-        embedding = (vector / vector.norm()).to(tale.device)
+        embedding: Tensor = (vector / vector.norm()).to(run.device)
+    elif models.condition == "grid" and request.image is not None:
+        embedding = conditioning.Clip.load(models.clip, run.device, run.folders).grid([request.image])[0]
     else:
-        clip = conditioning.Clip.load(models.clip, tale.device, tale.folders)
-        if request.prompt is not None:
-            embedding = clip.text([request.prompt])[0]
-        else:
-            assert request.image is not None
-            embedding = (clip.grid if models.condition == "grid" else clip.image)([request.image])[0]
-    yield tale.at("condition", 1, 1)
-    expanded: Tensor = embedding.expand(request.count, *embedding.shape)
-    return expanded
+        embedding = _wanted(run)
+    yield run.at("condition", 1, 1)
+    return embedding
+
+
+def _wanted(run: Run) -> Tensor:
+    """CLIP's (D,) vector of the prompt or the picture."""
+    clip = conditioning.Clip.load(run.models.clip, run.device, run.folders)
+    if run.request.prompt is not None:
+        return clip.text([run.request.prompt])[0]
+    assert run.request.image is not None
+    return clip.image([run.request.image])[0]
 
 
 def _stage(
-    tale: _Tale, name: str, stage: Stage, draws: torch.Generator, condition: dict[str, Tensor]
+    run: Run,
+    name: str,
+    stage: Stage,
+    noise: samplers.Noise,
+    condition: dict[str, Tensor],
+    known: Tensor | None = None,
+    number: int = 0,
 ) -> Generator[Progress, None, Tensor]:
-    """Sample one network: (count, 6, N) in raw channels, the coarse points it was given first."""
-    yield tale.at(name, 0, stage.steps)
-    network = weights.load(getattr(tale.models, name), tale.device, tale.folders)
-    coarse = condition.get("low_res")
-    start = None if coarse is None or stage.start == "noise" else _jittered(coarse, stage, draws)
-    shape = (tale.request.count, 6, stage.points)
+    """Sample one network: (B, 6, N) in raw channels, behind the points that are known already.
+
+    `number` is that of the pass where a stage has several.
+    """
+    passes = run.passes if name == "densify" else 1
+    yield run.at(name, number * stage.steps, passes * stage.steps)
+    network: Any = memory.load(
+        run.models.base if name == "base" else run.models.upsample, run.device, run.folders
+    )
+    start = None if stage.start == "noise" else _jittered(condition["low_res"], stage, noise)
+    (count,) = {len(value) for value in condition.values()}
     steps = samplers.sample(
-        stage, network, shape, condition=condition, generator=draws, device=tale.device, x=start
+        stage,
+        network,
+        (count, 6, stage.points),
+        condition=condition,
+        noise=noise,
+        device=run.device,
+        x=start,
     )
     for step, points in steps:
-        sample = points if coarse is None else torch.cat([coarse, points], dim=-1)
-        yield tale.at(name, step, stage.steps, _cloud(sample[0]))
+        sample = points if known is None else torch.cat([known, points], dim=-1)
+        step += number * stage.steps
+        yield run.at(name, step, passes * stage.steps, _cloud(sample[0], run.request.points))
     return sample
 
 
-def _jittered(coarse: Tensor, stage: Stage, draws: torch.Generator) -> Tensor:
+def _densify(
+    run: Run, noise: samplers.Noise, condition: dict[str, Tensor], samples: Tensor
+) -> Generator[Progress, None, Tensor]:
+    """Run the upsampler from new noise until there are enough points: it makes a sample of the surface."""
+    for number in range(run.passes):
+        samples = yield from _stage(run, "densify", run.stages[1], noise, condition, samples, number)
+    return samples
+
+
+def _noise(seeds: Sequence[int]) -> samplers.Noise:
+    """Draws for a batch, each row from a generator of its own."""
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+    def draw(shape: torch.Size) -> Tensor:
+        return torch.stack([torch.randn(shape[1:], generator=generator) for generator in generators])
+
+    return draw
+
+
+def _jittered(coarse: Tensor, stage: Stage, noise: samplers.Noise) -> Tensor:
     """Copies of the coarse points with noise of sigma_max, to be refined (SDEdit, Meng et al. 2022)."""
     copies = -(-stage.points // coarse.shape[-1])
     points = scale_channels(coarse.repeat(1, 1, copies)[..., : stage.points])
-    return points + stage.sigma_max * torch.randn(points.shape, generator=draws).to(points.device)
+    return points + stage.sigma_max * noise(points.shape).to(points.device)
 
 
-def _mesh(tale: _Tale, clouds: tuple[PointCloud, ...]) -> Generator[Progress, None, tuple[Mesh, ...]]:
+def _rank(run: Run, clouds: Sequence[PointCloud]) -> Generator[Progress, None, tuple[float, ...]]:
+    """How much each cloud looks like the prompt or the picture."""
+    scores = []
+    yield run.at("rank", 0, len(clouds), clouds[0])
+    clip = conditioning.Clip.load(run.models.clip, run.device, run.folders)
+    wanted = _wanted(run)
+    for i, cloud in enumerate(clouds, 1):
+        scores.append(ranking.similarity(clip, wanted, cloud))
+        yield run.at("rank", i, len(clouds), clouds[0])
+    return tuple(scores)
+
+
+def _mesh(run: Run, clouds: Sequence[PointCloud]) -> Generator[Progress, None, tuple[Mesh, ...]]:
     """A mesh of each cloud; their lattice points are counted together."""
-    yield tale.at("mesh", 0, len(clouds))
-    network: Any = weights.load(tale.models.sdf, tale.device, tale.folders)
-    meshes = []
-    for cloud in clouds:
-        steps = meshing.mesh_from_cloud(network, cloud, tale.resolution, tale.device)
-        while True:
-            try:
-                done, total = next(steps)
-            except StopIteration as finished:
-                meshes.append(finished.value)
-                break
-            yield tale.at("mesh", len(meshes) * total + done, len(clouds) * total, cloud)
+    yield run.at("mesh", 0, len(clouds))
+    meshes: list[Mesh] = []
+    for i, cloud in enumerate(clouds):
+        work = partial(_meshed, cloud=cloud, number=i, count=len(clouds))
+        meshes.append((yield from _retried(run, work)))
     return tuple(meshes)
 
 
-def _cloud(sample: Tensor) -> PointCloud:
+def _meshed(run: Run, cloud: PointCloud, number: int, count: int) -> Generator[Progress, None, Mesh]:
+    """One of `count` meshes."""
+    network: Any = memory.load(run.models.sdf, run.device, run.folders)
+    steps = meshing.mesh_from_cloud(network, cloud, run.resolution, run.device)
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as finished:
+            mesh: Mesh = finished.value
+            return mesh
+        yield run.at("mesh", number * total + done, count * total, cloud)
+
+
+def _retried(
+    run: Run, work: Callable[[Run], Generator[Progress, None, Made]]
+) -> Generator[Progress, None, Made]:
+    """Do it, and again with less as long as memory runs out."""
+    while True:
+        try:
+            return (yield from work(run))
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_exhausted(error):
+                raise
+            if not run.shrinks():
+                raise OutOfMemory(
+                    f"There is not enough memory on {run.device}: "
+                    "choose fewer points, a smaller model set or another device."
+                ) from error
+        memory.unload()  # out here, where the error no longer holds on to what it met
+
+
+def _cloud(sample: Tensor, count: int | None) -> PointCloud:
     """One sample, (6, N) raw, as the released code finishes it: colours clamped and rounded to 255ths."""
-    values = sample.float().cpu().numpy().T
+    values = sample.float().cpu().numpy().T[:count]
     colors = np.round(np.clip(values[:, 3:], 0, 255)) / np.float32(255)
     return PointCloud(np.ascontiguousarray(values[:, :3]), colors)
-
-
-def _model_set(request: Request) -> ModelSet:
-    """The set by name, checked against what it is asked with."""
-    models = MODEL_SETS.get(request.models)
-    if models is None:
-        raise InvalidRequest(
-            f"There is no model set {request.models!r}: choose one of {', '.join(MODEL_SETS)}."
-        )
-    asked = "text" if request.prompt is not None else "image" if request.image is not None else None
-    if asked is not None and asked not in models.takes:
-        fitting = ", ".join(name for name, other in MODEL_SETS.items() if asked in other.takes)
-        what = "a prompt" if asked == "text" else "a picture"
-        raise InvalidRequest(f"The model set {models.name} does not take {what}: choose one of {fitting}.")
-    if request.vector is not None:
-        config = ARCHITECTURES[CHECKPOINTS[models.base].architecture].config
-        if config["condition"] != "vector" or len(request.vector) != config["condition_dim"]:
-            raise InvalidRequest(
-                f"The model set {models.name} does not take a vector of {len(request.vector)} numbers: "
-                "give one of its own CLIP."
-            )
-    return models
-
-
-def _device(name: str) -> str:
-    """The device to compute on; "auto" is the fastest there is."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidRequest(
-            f"This computer has no device {name!r} that PyTorch can use: choose auto."
-        ) from error
-    return name
-
-
-@dataclass
-class _Tale:
-    """Where a run stands: its settings, and how far it has come."""
-
-    request: Request
-    models: ModelSet
-    device: str
-    folders: weights.Folders
-    notice: str = ""
-    _began: dict[str, float] = field(default_factory=dict)
-    _fraction: float = 0.0
-
-    def __post_init__(self) -> None:
-        costs = self._costs()
-        self._share = {stage: cost / sum(costs.values()) for stage, cost in costs.items()}
-
-    @property
-    def stages(self) -> tuple[Stage, Stage]:
-        """Base and upsampler as the request changes them."""
-        request, base, upsample = self.request, self.models.base_stage, self.models.upsample_stage
-        if request.steps is not None:
-            base, upsample = replace(base, steps=request.steps), replace(upsample, steps=request.steps)
-        if request.guidance is not None:
-            base = replace(base, guidance=request.guidance)
-        return base, upsample
-
-    @property
-    def resolution(self) -> int:
-        """Lattice points along each side of the field."""
-        return self.request.resolution or self.models.resolution
-
-    @property
-    def checkpoints(self) -> list[str]:
-        """Everything that this run loads."""
-        models, request = self.models, self.request
-        sampled = [] if request.cloud is not None else [models.base, models.upsample]
-        seen = [models.clip] if request.prompt is not None or request.image is not None else []
-        return seen + sampled + ([models.sdf] if request.wants_mesh else [])
-
-    def at(self, stage: str, step: int, steps: int, preview: PointCloud | None = None) -> Progress:
-        """The next update."""
-        self._began.setdefault(stage, time.perf_counter())
-        names = list(self._share)
-        if stage in names:
-            before = sum(self._share[name] for name in names[: names.index(stage)])
-            self._fraction = max(self._fraction, before + self._share[stage] * step / max(steps, 1))
-        return Progress(stage, step, steps, min(self._fraction, 1.0), self.device, preview)
-
-    def ends(self, clouds: tuple[PointCloud, ...], meshes: tuple[Mesh, ...]) -> Progress:
-        """The last update."""
-        now = time.perf_counter()
-        began = [*self._began.values(), now]
-        seconds = {name: end - start for name, start, end in zip(self._began, began, began[1:], strict=False)}
-        seconds["total"] = now - began[0]
-        seed, notice = self.request.seed, self.notice or self._outside()
-        result = Result(clouds, meshes, seed, self.models.name, self.device, seconds, notice)
-        return Progress("done", 1, 1, 1.0, self.device, clouds[0], result)
-
-    def _outside(self) -> str:
-        """What to say of a prompt that the models were not trained for."""
-        if self.models.name == "starter" and self.request.prompt is not None:
-            from .starter import world
-
-            return world.notice(self.request.prompt)
-        return ""
-
-    def _costs(self) -> dict[str, float]:
-        """Rough multiply-adds of each stage, so that the bar moves evenly."""
-        costs = {"condition": 1e9}
-        if self.request.cloud is None:
-            seen = 0
-            for name, stage in zip(("base", "upsample"), self.stages, strict=True):
-                config = ARCHITECTURES[CHECKPOINTS[getattr(self.models, name)].architecture].config
-                seen += stage.points + (256 if config.get("condition") == "grid" else 0)
-                evaluations = 2 * stage.steps * (2 if samplers.is_guided(stage.guidance) else 1)
-                per_token = config["layers"] * config["width"] * (12 * config["width"] + 2 * seen)
-                costs[name] = self.request.count * evaluations * seen * per_token
-        if self.request.wants_mesh:
-            config = ARCHITECTURES[CHECKPOINTS[self.models.sdf].architecture].config
-            per_query = (
-                config["decoder_layers"] * config["width"] * (12 * config["width"] + 2 * config["n_ctx"])
-            )
-            costs["mesh"] = self.request.count * self.resolution**3 * per_query
-        return costs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from operator import index
+from typing import TYPE_CHECKING, Literal, SupportsFloat, SupportsIndex
 
 from .errors import InvalidRequest
 from .geometry import Mesh, PointCloud
@@ -18,6 +19,7 @@ MAX_COUNT = 64
 MAX_STEPS = 1024
 MAX_GUIDANCE = 20
 RESOLUTIONS = (16, 256)
+POINTS = (4096, 1_000_000)
 OUTPUTS = ("cloud", "mesh", "both")
 
 
@@ -37,11 +39,12 @@ class Request:
     vector
         (D,) float32 CLIP vector; normalised before use.
     cloud
-        A cloud to be meshed; nothing is sampled.
+        A cloud to be meshed or, with `points`, made denser; no other cloud is sampled.
     models
         Name of a model set, see `models.MODEL_SETS`.
     seed
-        0 to 2³¹ − 1. Variant i of `count` uses row i of the same draws.
+        0 to 2³¹ − 1. Variant i of `count` has the seed `seed` + i and draws of its own, so it can be made
+        again alone.
     count
         How many variants, 1 to 64.
     output
@@ -50,6 +53,9 @@ class Request:
         Noise levels of every stage, 2 to 1024.
     guidance
         Scale of classifier-free guidance in the base stage, 0 to 20; 0 and 1 mean none.
+    points
+        Of each cloud, 4096 to 1,000,000; what the base model and one pass of the upsampler make is 4096,
+        further passes add the rest.
     resolution
         Lattice points along each side of the distance field, 16 to 256.
     device
@@ -66,12 +72,13 @@ class Request:
     output: Literal["cloud", "mesh", "both"] = "both"
     steps: int | None = None
     guidance: float | None = None
+    points: int | None = None
     resolution: int | None = None
     device: str = "auto"
 
     @property
     def wants_mesh(self) -> bool:
-        return self.output != "cloud" or self.cloud is not None
+        return self.output != "cloud"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +88,13 @@ class Result:
     Attributes
     ----------
     clouds, meshes
-        One per variant; `meshes` is empty when none was asked for, or when the notice says why.
-    seed
-        The seed of the run.
+        One per variant, the best first; `meshes` is empty when none was asked for, or when the notice says
+        why.
+    seeds
+        Of each variant.
+    scores
+        Of each variant, the cosine between CLIP's vectors of its pictures and of what was asked for; empty
+        for a single variant and where there is nothing to compare with.
     models, device
         What was used.
     seconds
@@ -94,7 +105,8 @@ class Result:
 
     clouds: tuple[PointCloud, ...]
     meshes: tuple[Mesh, ...]
-    seed: int
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...]
     models: str
     device: str
     seconds: dict[str, float]
@@ -108,13 +120,15 @@ class Progress:
     Attributes
     ----------
     stage
-        "download", "load", "condition", "base", "upsample", "mesh" or "done".
+        "download", "condition", "base", "upsample", "densify", "rank", "mesh" or "done".
     step, steps
         Finished and total steps of this stage; megabytes while downloading.
     fraction
         Of the whole run, 0 to 1, never falling.
     device
         Where the networks run, such as "cpu"; empty until known.
+    remaining
+        Seconds that the rest will take at the present pace; `None` until there is one.
     preview
         The cloud as it forms (first variant), or `None`.
     result
@@ -126,6 +140,7 @@ class Progress:
     steps: int
     fraction: float
     device: str = ""
+    remaining: float | None = None
     preview: PointCloud | None = None
     result: Result | None = None
 
@@ -157,9 +172,20 @@ def validate(request: Request) -> None:
     _within("number of variants", request.count, 1, MAX_COUNT)
     if request.steps is not None:
         _within("number of steps", request.steps, 2, MAX_STEPS)
+    if request.seed + request.count - 1 > MAX_SEED:
+        raise InvalidRequest(f"The seeds of the variants end at {MAX_SEED}: choose a smaller seed.")
+    if request.points is not None:
+        _within("number of points", request.points, *POINTS)
+        if request.cloud is not None and len(request.cloud) >= request.points:
+            raise InvalidRequest(f"The cloud has {len(request.cloud)} points already: choose more than that.")
+    if request.cloud is not None and request.output == "cloud" and request.points is None:
+        raise InvalidRequest("There is nothing to do with the cloud: ask for a mesh or for more points.")
     if request.resolution is not None:
         _within("mesh resolution", request.resolution, *RESOLUTIONS)
-    if request.guidance is not None and not 0 <= request.guidance <= MAX_GUIDANCE:
+    guidance: object = request.guidance
+    if guidance is not None and not (
+        isinstance(guidance, SupportsFloat) and 0 <= float(guidance) <= MAX_GUIDANCE
+    ):
         raise InvalidRequest(
             f"The guidance {request.guidance} is out of range: choose one from 0 to {MAX_GUIDANCE}."
         )
@@ -167,7 +193,9 @@ def validate(request: Request) -> None:
         raise InvalidRequest(f"The output {request.output!r} is unknown: choose one of {', '.join(OUTPUTS)}.")
 
 
-def _validate_prompt(prompt: str) -> None:
+def _validate_prompt(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise InvalidRequest(f"The prompt {prompt!r} is not text: put it in quotes.")
     if not prompt.strip():
         raise InvalidRequest("The prompt is empty: describe one object, such as 'a red chair'.")
     if len(prompt) > MAX_PROMPT:
@@ -187,8 +215,10 @@ def _validate_cloud(cloud: PointCloud) -> None:
         raise InvalidRequest("The point cloud has points that are not numbers: delete them first.")
 
 
-def _within(what: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
+def _within(what: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, SupportsIndex):
+        raise InvalidRequest(f"The {what} {value!r} is not a whole number: choose one from {low} to {high}.")
+    if not low <= index(value) <= high:
         raise InvalidRequest(f"The {what} {value} is out of range: choose one from {low} to {high}.")
 
 

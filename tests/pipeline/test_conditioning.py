@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pointe_blender.pipeline import conditioning, importing, models, weights
+from pointe_blender.pipeline import conditioning, importing, memory, models, weights
 from pointe_blender.pipeline.conditioning import Clip
 from pointe_blender.pipeline.errors import InvalidRequest, MissingPackage
 
@@ -117,9 +117,9 @@ def test_one_clip_in_memory():
     assert Clip.load("starter-clip", "cpu", folders) is first
     alike = first.text(["a red chair", "a crimson chair", "a blue cup"])
     assert alike[0] @ alike[1] > alike[0] @ alike[2]
-    conditioning.unload()
+    memory.unload()
     assert Clip.load("starter-clip", "cpu", folders) is not first
-    conditioning.unload()
+    memory.unload()
 
 
 def test_a_network_without_values_can_be_filled():

@@ -1,5 +1,6 @@
 """The story of a generation, with the starter models."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,18 +12,37 @@ from pointe_blender.pipeline import (
     MissingModel,
     NoSurface,
     NotOnline,
+    OutOfMemory,
     PointCloud,
     Request,
     Result,
     generate,
+    generation,
+    memory,
     meshing,
+    ranking,
+    weights,
 )
 from pointe_blender.pipeline.conditioning import Clip
 from pointe_blender.pipeline.meshing import is_closed
+from pointe_blender.pipeline.models import MODEL_SETS
+from pointe_blender.pipeline.point_e import samplers
 from pointe_blender.pipeline.starter.evaluate import main_color
 from pointe_blender.pipeline.weights import Folders, default_folders
 
 SMALL = {"steps": 3, "resolution": 16, "device": "cpu"}
+LIGHT = {**SMALL, "models": "light"}
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The starter models again as "light", with a quarter of the points, for what does not need all."""
+    starter = MODEL_SETS["starter"]
+    stages = {
+        "base_stage": replace(starter.base_stage, points=256),
+        "upsample_stage": replace(starter.upsample_stage, points=768),
+    }
+    monkeypatch.setitem(MODEL_SETS, "light", replace(starter, name="light", **stages))
 
 
 def made(request: Request) -> Result:
@@ -40,16 +60,22 @@ def test_a_prompt_becomes_a_cloud_and_a_closed_mesh():
     assert main_color(cloud.colors) == "red"
     assert is_closed(mesh.triangles)
     assert main_color(mesh.colors) == "red"
-    assert (result.seed, result.models, result.device, result.notice) == (1, "starter", "cpu", "")
+    assert (result.models, result.device, result.notice) == ("starter", "cpu", "")
+    assert (result.seeds, result.scores) == ((1,), ())
     assert set(result.seconds) == {"condition", "base", "upsample", "mesh", "total"}
+    assert sum(result.seconds.values()) == pytest.approx(2 * result.seconds["total"])
 
 
 def test_equal_requests_make_equal_clouds_and_other_seeds_others():
-    first, again, other = (made(Request(prompt="a mug", seed=s, output="cloud", **SMALL)) for s in (3, 3, 4))
+    first, again, other = (made(Request(prompt="a mug", seed=s, output="cloud", **LIGHT)) for s in (3, 3, 4))
     assert np.array_equal(first.clouds[0].points, again.clouds[0].points)
     assert not np.array_equal(first.clouds[0].points, other.clouds[0].points)
     assert first.meshes == ()
-    assert "no colour" in first.notice
+
+
+def test_what_the_starter_world_lacks_is_said():
+    result = made(Request(prompt="a mug", steps=2, output="cloud", device="cpu"))
+    assert "no colour" in result.notice
 
 
 def test_progress_never_falls_and_ends_with_the_result():
@@ -63,17 +89,147 @@ def test_progress_never_falls_and_ends_with_the_result():
     assert all(0 <= update.step <= update.steps for update in updates)
 
 
-def test_variants_are_made_together():
-    result = made(Request(prompt="a green tree", count=2, output="cloud", **SMALL))
-    one, two = result.clouds
-    assert len(one) == len(two) == 4096
-    assert not np.array_equal(one.points, two.points)
+def test_every_variant_can_be_made_again_alone():
+    result = made(Request(prompt="a green tree", seed=5, count=3, output="cloud", **LIGHT))
+    assert sorted(result.seeds) == [5, 6, 7]
+    for seed, cloud in zip(result.seeds, result.clouds, strict=True):
+        alone = made(Request(prompt="a green tree", seed=seed, output="cloud", **LIGHT))
+        # A batch multiplies matrices of another shape: only last bits differ.
+        np.testing.assert_allclose(alone.clouds[0].points, cloud.points, atol=1e-3)
+
+
+def test_variants_come_best_first():
+    """And CLIP likes the best of them better than what two steps leave."""
+    result = made(
+        Request(
+            prompt="a yellow car",
+            count=3,
+            output="cloud",
+            models="light",
+            steps=8,
+            resolution=16,
+            device="cpu",
+        )
+    )
+    assert list(result.scores) == sorted(result.scores, reverse=True)
+    assert len(result.scores) == len(result.clouds) == 3
+    clip = Clip.load("starter-clip", "cpu", default_folders())
+    wanted = clip.text(["a yellow car"])[0]
+    scores = [ranking.similarity(clip, wanted, cloud) for cloud in result.clouds]
+    np.testing.assert_allclose(scores, result.scores, atol=1e-6)
+    noise = made(
+        Request(prompt="a yellow car", models="light", steps=2, output="cloud", device="cpu")
+    ).clouds[0]
+    assert ranking.similarity(clip, wanted, noise) < scores[0]
+
+
+def test_a_cloud_can_have_as_many_points_as_asked():
+    result = made(Request(prompt="a red mug", points=5000, output="cloud", **LIGHT))
+    (cloud,) = result.clouds
+    assert len(cloud) == 5000
+    first = made(Request(prompt="a red mug", output="cloud", **LIGHT)).clouds[0]
+    assert np.array_equal(cloud.points[:1024], first.points)
+    added, distance = cloud.points[1024:], []
+    for some in np.array_split(added, 8):
+        distance.append(np.linalg.norm(some[:, None] - first.points, axis=-1).min(axis=1))
+    assert np.concatenate(distance).mean() < 0.04
+
+
+def test_a_cloud_from_elsewhere_can_be_made_denser():
+    first = made(Request(prompt="a blue sofa", output="cloud", models="light", steps=6, device="cpu")).clouds[
+        0
+    ]
+    sparse = PointCloud(first.points[:700], first.colors[:700])
+    result = made(Request(cloud=sparse, points=4096, output="cloud", **LIGHT))
+    (cloud,) = result.clouds
+    assert len(cloud) == 4096
+    assert result.meshes == ()
+    np.testing.assert_allclose(cloud.points[:700], sparse.points, atol=1e-6)
+    assert main_color(cloud.colors[700:]) == "blue"
+
+
+def test_what_does_not_fit_is_made_in_smaller_batches(monkeypatch):
+    """A device with room for one variant: three come out all the same, equal to those made at once."""
+    together = made(Request(prompt="a red chair", count=3, **LIGHT))
+    sample, sizes = samplers.sample, []
+
+    def crowded(stage, network, shape, **options):
+        sizes.append(shape[0])
+        if shape[0] > 1:
+            raise torch.OutOfMemoryError("no room")
+        return sample(stage, network, shape, **options)
+
+    monkeypatch.setattr(samplers, "sample", crowded)
+    updates = list(generate(Request(prompt="a red chair", count=3, **LIGHT)))
+    result = updates[-1].result
+    assert sizes[:2] == [3, 1]
+    assert result.seeds == together.seeds
+    assert "not enough memory" in result.notice
+    for one, other in zip(result.clouds, together.clouds, strict=True):
+        np.testing.assert_allclose(one.points, other.points, atol=1e-3)
+    assert all(before.fraction <= after.fraction for before, after in pairwise(updates))
+
+
+def test_what_fits_no_gpu_is_made_on_the_cpu(monkeypatch):
+    """A GPU on which nothing has room, in the place of the one that this test need not have."""
+    load = weights.load
+
+    def full(name, device, folders):
+        if device != "cpu":
+            raise torch.OutOfMemoryError("no room")
+        return load(name, device, folders)
+
+    memory.unload()
+    monkeypatch.setattr(weights, "load", full)
+    monkeypatch.setattr(generation, "usable_device", lambda name: "cuda")
+    monkeypatch.setattr(memory, "available", lambda device: 1 << 40)
+    result = made(Request(prompt="a red chair", models="light", steps=3, resolution=16, device="cuda"))
+    assert result.device == "cpu"
+    assert "made on the CPU" in result.notice
+    assert is_closed(result.meshes[0].triangles)
+
+
+def test_where_nothing_fits_it_says_what_to_choose(monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(samplers, "sample", full)
+    with pytest.raises(OutOfMemory, match="smaller model set"):
+        made(Request(prompt="a red chair", **LIGHT))
+
+
+def test_remaining_time_is_told_and_ends_at_nothing():
+    updates = list(generate(Request(prompt="a red chair", device="cpu", resolution=32)))
+    told = [update.remaining for update in updates if update.remaining is not None]
+    assert len(told) > len(updates) // 2
+    assert all(seconds >= 0 for seconds in told)
+    assert told[-1] == 0.0
+
+
+def test_what_another_thread_forgets_at_once_is_still_had(monkeypatch):
+    class Forgetful(dict):
+        def __setitem__(self, key, value):
+            pass
+
+    monkeypatch.setattr(memory, "_kept", Forgetful())
+    assert memory.keep("a network", lambda: "made") == "made"
+
+
+def test_equal_requests_find_the_networks_in_memory():
+    memory.unload()
+    assert memory.resident_bytes() == 0
+    made(Request(prompt="a red chair", output="cloud", **LIGHT))
+    held = memory.resident_bytes()
+    made(Request(prompt="a mug", output="cloud", **LIGHT))
+    assert memory.resident_bytes() == held > 5_000_000
+    memory.unload()
+    assert memory.resident_bytes() == 0
 
 
 def test_a_vector_stands_for_the_prompt_it_came_from():
     vector = Clip.load("starter-clip", "cpu", default_folders()).text(["a red chair"])[0].numpy()
     spoken, shown = (
-        made(Request(output="cloud", seed=2, **what, **SMALL))
+        made(Request(output="cloud", seed=2, **what, **LIGHT))
         for what in ({"prompt": "a red chair"}, {"vector": 3 * vector})
     )
     # Normalising once more changes last bits, which sixty units of noise make visible.
@@ -83,8 +239,8 @@ def test_a_vector_stands_for_the_prompt_it_came_from():
 def test_a_picture_is_enough():
     picture = np.full((64, 64, 3), 255, dtype=np.uint8)
     picture[20:50, 20:44] = (200, 20, 20)
-    result = made(Request(image=picture, output="cloud", **SMALL))
-    assert len(result.clouds[0]) == 4096
+    result = made(Request(image=picture, output="cloud", **LIGHT))
+    assert len(result.clouds[0]) == 1024
 
 
 def test_any_cloud_can_be_meshed():
@@ -100,7 +256,7 @@ def test_any_cloud_can_be_meshed():
 
 
 def test_closing_the_generator_stops_it():
-    steps = generate(Request(prompt="a red chair", **SMALL))
+    steps = generate(Request(prompt="a red chair", **LIGHT))
     while next(steps).stage != "base":
         pass
     steps.close()
@@ -117,7 +273,7 @@ def test_the_cpu_never_sees_float64(monkeypatch):
         return original(tensor, *args, **kwargs)
 
     monkeypatch.setattr(torch.Tensor, "to", watched)
-    made(Request(prompt="a mug", **SMALL))
+    made(Request(prompt="a mug", **LIGHT))
     assert moved
     assert torch.float64 not in moved
 
@@ -138,17 +294,17 @@ def test_a_cloud_without_a_surface_is_kept_and_the_notice_says_so(monkeypatch):
         yield
 
     monkeypatch.setattr(meshing, "mesh_from_cloud", no_surface)
-    result = made(Request(prompt="a red chair", **SMALL))
-    assert len(result.clouds[0]) == 4096
+    result = made(Request(prompt="a red chair", **LIGHT))
+    assert len(result.clouds[0]) == 1024
     assert (result.meshes, result.notice) == ((), "There is none.")
     with pytest.raises(NoSurface):
-        made(Request(prompt="a red chair", output="mesh", **SMALL))
+        made(Request(prompt="a red chair", output="mesh", **LIGHT))
     with pytest.raises(NoSurface):
-        made(Request(cloud=result.clouds[0], **SMALL))
+        made(Request(cloud=result.clouds[0], **LIGHT))
 
 
 def test_a_second_run_finds_generate_as_the_first_did():
     """No module of the package may have the function's name, or importing it would take its place."""
     first = pipeline.generate
-    made(Request(prompt="a mug", output="cloud", **SMALL))
+    made(Request(prompt="a mug", output="cloud", **LIGHT))
     assert pipeline.generate is first

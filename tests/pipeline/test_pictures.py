@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pointe_blender.pipeline.errors import InvalidRequest
-from pointe_blender.pipeline.pictures import MAX_SIDE, load_image
+from pointe_blender.pipeline.pictures import MAX_SIDE, load_image, orientation, upright
 
 RED = (200, 30, 20)
 
@@ -86,6 +86,27 @@ def test_a_camera_on_its_side(tmp_path):
     assert loaded.shape == (40, 20, 3)
     assert tuple(loaded[5, 10]) == RED
     assert tuple(loaded[35, 10]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("held", range(1, 9))
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_a_camera_s_orientation_is_read_without_pillow_too(tmp_path, held, order):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif.endian = {"little": "<", "big": ">"}[order]
+    exif[0x010F], exif[0x0112] = "a camera", held
+    path = tmp_path / "it.jpg"
+    Image.fromarray(pixels).save(path, quality=95, exif=exif)
+    assert orientation(path.read_bytes()) == held
+    lying = np.array(Image.open(path))
+    np.testing.assert_array_equal(upright(lying, held), load_image(path))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8", b"\xff\xd8Exif\0\0", b"\xff\xd8Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0II"]
+)
+def test_a_file_that_does_not_say_is_left_as_it_is(data):
+    assert orientation(data) == 1
 
 
 def test_the_first_picture_of_an_animation(tmp_path):

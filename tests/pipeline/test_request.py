@@ -9,16 +9,19 @@ from pointe_blender.pipeline import InvalidRequest, PointCloud, Request, generat
 
 PICTURE = np.zeros((8, 8, 3), dtype=np.uint8)
 FOUR = PointCloud(np.eye(4, 3, dtype=np.float32), np.zeros((4, 3), dtype=np.float32))
+MANY = PointCloud(np.zeros((5000, 3), dtype=np.float32), np.zeros((5000, 3), dtype=np.float32))
 
 
 @pytest.mark.parametrize(
     "request_",
     [
         Request(prompt="a red chair"),
-        Request(prompt="une chaise rouge 🪑", seed=2**31 - 1, count=64, steps=2, guidance=0, resolution=16),
+        Request(prompt="une chaise rouge 🪑", seed=2**31 - 64, count=64, steps=2, guidance=0, resolution=16),
         Request(image=PICTURE, resolution=256),
         Request(vector=np.ones(768, dtype=np.float32)),
+        Request(prompt="a red chair", seed=2**31 - 1, points=1_000_000),
         Request(cloud=FOUR),
+        Request(cloud=FOUR, points=4096, output="cloud"),
     ],
 )
 def test_a_good_request_passes_and_travels(request_):
@@ -46,7 +49,15 @@ def test_a_good_request_passes_and_travels(request_):
         ({"cloud": PointCloud(FOUR.points, FOUR.colors[:2])}, "as many colours"),
         ({"prompt": "a chair", "seed": -1}, "seed -1"),
         ({"prompt": "a chair", "seed": 2**31}, "seed 2147483648"),
+        ({"prompt": 5}, "5 is not text"),
+        ({"prompt": "a chair", "steps": "many"}, "'many' is not a whole number"),
+        ({"prompt": "a chair", "seed": 1.5}, "1.5 is not a whole number"),
+        ({"prompt": "a chair", "guidance": "strong"}, "guidance strong"),
         ({"prompt": "a chair", "count": 0}, "variants 0"),
+        ({"prompt": "a chair", "seed": 2**31 - 1, "count": 2}, "smaller seed"),
+        ({"prompt": "a chair", "points": 4095}, "points 4095"),
+        ({"cloud": FOUR, "output": "cloud"}, "nothing to do"),
+        ({"cloud": MANY, "points": 4096}, "5000 points already"),
         ({"prompt": "a chair", "steps": 0}, "steps 0"),
         ({"prompt": "a chair", "resolution": 0}, "resolution 0"),
         ({"prompt": "a chair", "resolution": 257}, "resolution 257"),

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def pulling(x: Tensor, t: Tensor, pull: Tensor | None = None) -> Tensor:
 def last(stage: Stage, seed: int = 3, count: int = 2, **options: Any) -> Tensor:
     """The sample of a stage."""
     generator = torch.Generator().manual_seed(seed)
-    *_, (step, cloud) = sample(stage, pulling, (count, 6, 64), generator=generator, **options)
+    *_, (step, cloud) = sample(
+        stage, pulling, (count, 6, 64), noise=partial(torch.randn, generator=generator), **options
+    )
     assert step == stage.steps
     return cloud
 
@@ -121,7 +124,14 @@ def test_the_global_generator_draws_what_an_explicit_one_does() -> None:
 @pytest.mark.parametrize("churn", [0.0, 3.0])
 def test_noise_is_drawn_on_every_step_used_or_not(churn: float) -> None:
     generator = torch.Generator().manual_seed(3)
-    list(sample(replace(EDM_STAGE, s_churn=churn), pulling, (2, 6, 64), generator=generator))
+    list(
+        sample(
+            replace(EDM_STAGE, s_churn=churn),
+            pulling,
+            (2, 6, 64),
+            noise=partial(torch.randn, generator=generator),
+        )
+    )
     other = torch.Generator().manual_seed(3)
     for _ in range(1 + EDM_STAGE.steps):
         torch.randn(2, 6, 64, generator=other)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """`denoise(x (B, C, N), sigma (B,)) -> (B, C, N)`, the estimate of the clean points."""
 
+Noise = Callable[[torch.Size], Tensor]
+"""`noise(shape) -> Tensor`: standard normal draws in float32 on the host."""
+
 Steps = Iterator[tuple[int, Tensor]]
 """After every evaluation: how many steps are finished, and the estimate of the clean points."""
 
@@ -39,7 +42,7 @@ def heun(
     sigmas: Tensor,
     *,
     s_churn: float = 0.0,
-    generator: torch.Generator | None = None,
+    noise: Noise = torch.randn,
 ) -> Steps:
     """Algorithm 2 of Karras et al. 2022: second order, 2 evaluations a step, 1 in the last.
 
@@ -53,8 +56,8 @@ def heun(
         (n + 1,) float32 noise levels on the host, falling to 0.
     s_churn
         Noise added over the whole run; 0 solves the ODE.
-    generator
-        Host generator of the draws; the global one by default.
+    noise
+        Draws on the host, from the global generator by default.
 
     Yields
     ------
@@ -62,7 +65,7 @@ def heun(
         Finished steps and the estimate of the clean points; the last is the sample.
     """
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        x, sigma_hat = _churned(x, sigma, s_churn / (len(sigmas) - 1), generator)
+        x, sigma_hat = _churned(x, sigma, s_churn / (len(sigmas) - 1), noise)
         x0 = _at(denoise, x, sigma_hat)
         if sigma_next == 0:  # the Euler step onto 0 lands on the estimate
             yield i + 1, x0
@@ -83,14 +86,14 @@ def dpm(
     sigmas: Tensor,
     *,
     s_churn: float = 0.0,
-    generator: torch.Generator | None = None,
+    noise: Noise = torch.randn,
 ) -> Steps:
     """DPM-Solver-2 (Lu et al. 2022): 2 evaluations a step, the second midway in the cube root of sigma.
 
     Parameters and yields as in `heun`.
     """
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        x, sigma_hat = _churned(x, sigma, s_churn / (len(sigmas) - 1), generator)
+        x, sigma_hat = _churned(x, sigma, s_churn / (len(sigmas) - 1), noise)
         x0 = _at(denoise, x, sigma_hat)
         yield i, x0
         d = (x - x0) / sigma_hat
@@ -108,7 +111,7 @@ def euler_ancestral(
     sigmas: Tensor,
     *,
     s_churn: float = 0.0,
-    generator: torch.Generator | None = None,
+    noise: Noise = torch.randn,
 ) -> Steps:
     """Euler steps that overshoot and add fresh noise, 1 evaluation each; `s_churn` has no part in it.
 
@@ -119,7 +122,7 @@ def euler_ancestral(
         sigma_up = (sigma_next**2 * (sigma**2 - sigma_next**2) / sigma**2) ** 0.5
         sigma_down = (sigma_next**2 - sigma_up**2) ** 0.5
         x = x + (x - x0) / sigma * (sigma_down - sigma)
-        x = x + _noise(x, generator) * sigma_up
+        x = x + noise(x.shape).to(x.device) * sigma_up
         yield i + 1, (x if sigma_next == 0 else x0)
 
 
@@ -172,7 +175,7 @@ def sample(
     shape: tuple[int, int, int],
     *,
     condition: Mapping[str, Tensor] | None = None,
-    generator: torch.Generator | None = None,
+    noise: Noise = torch.randn,
     device: torch.device | str = "cpu",
     x: Tensor | None = None,
 ) -> Steps:
@@ -188,8 +191,8 @@ def sample(
         (B, C, N) of the result.
     condition
         Keyword arguments of the network, (B, ...) each.
-    generator
-        Host generator of the draws; the global one by default.
+    noise
+        Draws on the host, from the global generator by default.
     device
         Where the network is.
     x
@@ -211,10 +214,10 @@ def sample(
 
     sigmas = karras_sigmas(stage.steps, stage.sigma_min, stage.sigma_max, stage.rho)
     if x is None:
-        x = torch.randn(shape, generator=generator) * stage.sigma_max
+        x = noise(torch.Size(shape)) * stage.sigma_max
     sampler = SAMPLERS[stage.sampler]
     for step, x0 in sampler(
-        guided(denoise, stage.guidance), x.to(device), sigmas, s_churn=stage.s_churn, generator=generator
+        guided(denoise, stage.guidance), x.to(device), sigmas, s_churn=stage.s_churn, noise=noise
     ):
         yield step, unscale_channels(x0)
 
@@ -223,17 +226,11 @@ def _at(denoise: Denoise, x: Tensor, sigma: Tensor) -> Tensor:
     return denoise(x, sigma.expand(len(x)))
 
 
-def _noise(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(x.shape, generator=generator).to(x.device)
-
-
-def _churned(
-    x: Tensor, sigma: Tensor, churn: float, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
+def _churned(x: Tensor, sigma: Tensor, churn: float, noise: Noise) -> tuple[Tensor, Tensor]:
     """Noise raised from sigma to sigma_hat; the draw is made even where it is not used."""
     gamma = min(churn, 2**0.5 - 1)
-    noise = _noise(x, generator)
+    drawn = noise(x.shape).to(x.device)
     sigma_hat = sigma * (gamma + 1)
     if gamma > 0:
-        x = x + noise * (sigma_hat**2 - sigma**2) ** 0.5
+        x = x + drawn * (sigma_hat**2 - sigma**2) ** 0.5
     return x, sigma_hat
