@@ -1,109 +1,29 @@
-"""What exists: architectures, checkpoints with their sources, and the sets that work together.
+"""What exists: checkpoints with their sources, the sets that work together, and what they take.
 
-Facts only; files are the business of `weights`. Nothing here imports torch until a network is built.
+Facts only; files are the business of `store` and `weights`. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from torch import nn
+from .architectures import ARCHITECTURES, STARTER, STARTER_CONFIG, Architecture, build
 
-STARTER = Path(__file__).parent / "starter"  # the models that ship inside: weights and config.json
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A kind of network and the keyword arguments of its class."""
-
-    kind: Literal["denoiser", "sdf", "pointnet", "clip"]
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _denoiser(width: int, layers: int, heads: int, **config: Any) -> Architecture:
-    return Architecture("denoiser", {"width": width, "layers": layers, "heads": heads, **config})
-
-
-_VECTOR = {"condition": "vector", "condition_dim": 768}
-_GRID = {"condition": "grid", "condition_dim": 1024}
-_COARSE = {
-    "n_ctx": 3072,
-    "low_res": True,
-    "cond_ctx": 1024,
-    "channel_scales": (2.0, 2.0, 2.0, 0.007843137255, 0.007843137255, 0.007843137255),
-    "channel_biases": (0.0, 0.0, 0.0, -1.0, -1.0, -1.0),
-}
-_SDF = {
-    "width": 256,
-    "n_ctx": 4096,
-    "encoder_layers": 8,
-    "encoder_heads": 4,
-    "decoder_layers": 4,
-    "decoder_heads": 4,
-}
-_VIT_L_14 = {
-    "embed_dim": 768,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 224, "layers": 24, "width": 1024, "patch_size": 14},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 768, "heads": 12, "layers": 12},
-}
-_STARTER = json.loads((STARTER / "config.json").read_text(encoding="utf-8"))
-_NETWORKS = _STARTER["networks"]
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "base40M-textvec": _denoiser(512, 12, 8, **_VECTOR),
-    "base40M-imagevec": _denoiser(512, 12, 8, **_VECTOR),
-    "base40M-uncond": _denoiser(512, 12, 8),
-    "base40M": _denoiser(512, 12, 8, **_GRID),
-    "base300M": _denoiser(1024, 24, 16, **_GRID),
-    "base1B": _denoiser(2048, 24, 32, **_GRID),
-    "upsample": _denoiser(512, 12, 8, **_GRID, **_COARSE),
-    "sdf": Architecture("sdf", _SDF),
-    "pointnet": Architecture("pointnet"),
-    "clip-vit-l-14": Architecture("clip", _VIT_L_14),
-    "starter-clip": Architecture("clip", _NETWORKS["clip"]),
-    "starter-base": Architecture("denoiser", _NETWORKS["base"]),
-    "starter-upsample": Architecture("denoiser", _NETWORKS["upsample"]),
-    "starter-sdf": Architecture("sdf", _NETWORKS["sdf"]),
-}
-
-
-def build(name: str, device: str = "cpu") -> nn.Module:
-    """Build a bare architecture in float32; its weights are random or, on "meta", absent.
-
-    Parameters
-    ----------
-    name
-        A key of `ARCHITECTURES`.
-    device
-        A torch device; "meta" takes neither memory nor time.
-    """
-    import torch
-
-    architecture = ARCHITECTURES[name]
-    with torch.device(device):
-        match architecture.kind:
-            case "denoiser":
-                from .point_e.transformer import PointDiffusionTransformer
-
-                return PointDiffusionTransformer(**architecture.config)
-            case "sdf":
-                from .point_e.sdf import PointCloudSDF
-
-                return PointCloudSDF(**architecture.config)
-            case "pointnet":
-                from .metrics.pointnet import PointNet
-
-                return PointNet(**architecture.config)
-            case "clip":
-                from .conditioning import build_network
-
-                return build_network(architecture.config)
+__all__ = [
+    "ARCHITECTURES",
+    "CHECKPOINTS",
+    "INSTALLABLE",
+    "MODEL_SETS",
+    "STARTER",
+    "Architecture",
+    "Checkpoint",
+    "HubFile",
+    "ModelSet",
+    "SharedPart",
+    "Stage",
+    "build",
+]
 
 
 class HubFile(NamedTuple):
@@ -156,9 +76,9 @@ def _official(name: str, file: str, megabytes: int, *, copied: bool = False, **k
     return Checkpoint(name, name, file, megabytes, (url,), hub, **known)
 
 
-def _starter(part: str) -> Checkpoint:
+def _starter(part: str, sha256: str) -> Checkpoint:
     name, file = f"starter-{part}", f"{part}.safetensors"
-    return Checkpoint(name, name, file, 3, licence="GPL-3.0-or-later")
+    return Checkpoint(name, name, file, 3, sha256=sha256, licence="GPL-3.0-or-later")
 
 
 _TEXTVEC_HASH = "c01c13df8f2f6ebdc4daf360625350a3715e7cd3ed4ac93e577f9f1958bfccc4"
@@ -199,10 +119,10 @@ CHECKPOINTS: dict[str, Checkpoint] = {
             size=932_768_134,
             sha256=_CLIP_HASH,
         ),
-        _starter("clip"),
-        _starter("base"),
-        _starter("upsample"),
-        _starter("sdf"),
+        _starter("clip", "dcb42669d33192c018d238773cac96b377e386161417226c93b3e1c6eca45fa6"),
+        _starter("base", "e2d550c385fca0a17ef223196d116e70b1b4003955eb9d1dd119a380a819b10d"),
+        _starter("upsample", "1427b91004c7d9dca4f816bf75cbd3d7583fd46a4cccf3aa9498bc9aaafbf4ec"),
+        _starter("sdf", "38e337cf18c82ece132844459516385a2d0689957a0201d0347f542a91109833"),
     )
 }
 
@@ -261,6 +181,9 @@ class ModelSet:
         Lattice points along each side of the distance field, unless asked otherwise.
     condition
         What the conditioned networks see: a CLIP vector, or the grid of an image.
+    background, margin
+        sRGB bytes around the object in the pictures they learnt from, and how far it stays from the edges,
+        in parts of the side.
     """
 
     name: str
@@ -276,6 +199,8 @@ class ModelSet:
     resolution: int
     condition: Literal["vector", "grid"]
     licence: str
+    background: tuple[int, int, int] = (255, 255, 255)
+    margin: float = 0.125
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -316,34 +241,80 @@ _SETS = (
     ModelSet(
         name="starter",
         label="Starter",
-        summary="Ships inside: a small world of objects and colours, quick and without a network.",
+        summary="Ships inside: a small world of objects and colours, in seconds and without a network",
         takes=frozenset({"text", "image"}),
         clip="starter-clip",
         base="starter-base",
         upsample="starter-upsample",
         sdf="starter-sdf",
-        base_stage=Stage(**_STARTER["stages"]["base"]),
-        upsample_stage=Stage(**_STARTER["stages"]["upsample"]),
+        base_stage=Stage(**STARTER_CONFIG["stages"]["base"]),
+        upsample_stage=Stage(**STARTER_CONFIG["stages"]["upsample"]),
         resolution=64,
-        condition=_NETWORKS["base"]["condition"],
+        condition=STARTER_CONFIG["networks"]["base"]["condition"],
         licence="GPL-3.0-or-later",
+        background=(236, 236, 236),  # starter/data.py: mostly between 217 and 255
+        margin=0.06,
     ),
-    _official_set("official-text", "Point-E text", "OpenAI's model for prompts (40M).", "base40M-textvec"),
+    _official_set(
+        "official-text",
+        "Point-E text",
+        "Prompts in free words: quick and rough, single objects in simple colours (40M)",
+        "base40M-textvec",
+    ),
     _official_set(
         "cap3d-text",
         "Cap3D text",
-        "OpenAI's model for prompts, trained further on captions of 825,000 objects.",
+        "Prompts in free words: OpenAI's model trained further on captions of 825,000 objects",
         "cap3d-textvec",
         licence="ODC-By-1.0",
     ),
-    _official_set("official-40M", "Point-E image 40M", "OpenAI's smallest model for images.", "base40M"),
-    _official_set("official-300M", "Point-E image 300M", "OpenAI's middle model for images.", "base300M"),
-    _official_set("official-1B", "Point-E image 1B", "OpenAI's best model for images.", "base1B"),
+    _official_set(
+        "official-40M",
+        "Point-E image 40M",
+        "A picture of one object: the quickest, with rough shapes",
+        "base40M",
+    ),
+    _official_set(
+        "official-300M",
+        "Point-E image 300M",
+        "A picture of one object: closer shapes, and still bearable on a CPU",
+        "base300M",
+    ),
+    _official_set(
+        "official-1B",
+        "Point-E image 1B",
+        "A picture of one object: the best shapes; made for a GPU",
+        "base1B",
+    ),
     _official_set(
         "official-imagevec",
         "Point-E image vector",
-        "OpenAI's model for what an image shows, not how it looks (40M).",
+        "What a picture shows rather than how it looks: variations on a theme (40M)",
         "base40M-imagevec",
     ),
 )
 MODEL_SETS: dict[str, ModelSet] = {models.name: models for models in _SETS}
+
+
+@dataclass(frozen=True)
+class SharedPart:
+    """A checkpoint that several sets need, listed like a set of its own."""
+
+    name: str
+    label: str
+    summary: str
+    licence: str
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The one."""
+        return (CHECKPOINTS[self.name],)
+
+
+CLIP = SharedPart(
+    name="clip-vit-l-14",
+    label="CLIP",
+    summary="Reads prompts and pictures for all of OpenAI's sets, and ranks what they make",
+    licence="MIT",
+)
+INSTALLABLE: dict[str, ModelSet | SharedPart] = {**MODEL_SETS, CLIP.name: CLIP}

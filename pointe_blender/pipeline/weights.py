@@ -4,61 +4,35 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from .convert import convert, damaged, read, sha256_of
-from .download import Amount, Download, cannot_write, discard
-from .errors import CannotWrite, DamagedModel, DownloadFailed, MissingModel, MissingPackage, NotOnline
-from .models import CHECKPOINTS, STARTER, Checkpoint, build
+from .convert import checking, converting, damaged, hashing, read
+from .download import Amount, Download, discard
+from .errors import DamagedModel, DownloadFailed, MissingModel, MissingPackage, NotOnline
+from .models import CHECKPOINTS, Checkpoint, build
+from .store import (
+    Folders,
+    acquired,
+    converted,
+    default_folders,
+    find,
+    is_installed,
+    leftovers,
+    lock_of,
+    make_room,
+    size,
+)
 
 if TYPE_CHECKING:
     from filelock import FileLock
     from torch import Tensor, nn
 
-MARGIN = 64 << 20  # bytes that a download leaves free on the disk
+Result = TypeVar("Result")
 
-
-@dataclass(frozen=True)
-class Folders:
-    """Where weights lie.
-
-    Attributes
-    ----------
-    user
-        What is downloaded or converted goes here; files put here by hand are found too.
-    extra
-        Folders of the user's own, looked at first and never written to.
-    online
-        Whether the network may be used.
-    """
-
-    user: Path
-    extra: tuple[Path, ...] = ()
-    online: bool = True
-
-
-def default_folders() -> Folders:
-    """The folder named by POINTE_MODELS, else the one for this user's data; online."""
-    if chosen := os.environ.get("POINTE_MODELS"):
-        return Folders(Path(chosen).expanduser())
-    if sys.platform == "win32":
-        data = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local"))
-    elif sys.platform == "darwin":
-        data = Path.home() / "Library/Application Support"
-    else:
-        data = Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share"))
-    return Folders(data / "pointe_blender" / "models")
-
-
-def is_installed(name: str, folders: Folders) -> bool:
-    """Whether the checkpoint can be loaded without a network; its content is checked on loading."""
-    return _find(CHECKPOINTS[name], folders) is not None
+__all__ = ["Folders", "default_folders", "fetching", "is_installed", "load", "load_state", "verify"]
 
 
 def load(name: str, device: str, folders: Folders) -> nn.Module:
@@ -85,18 +59,18 @@ def load_state(name: str, folders: Folders) -> dict[str, Tensor]:
     MissingModel, DamagedModel, CannotWrite, MissingPackage
     """
     checkpoint = CHECKPOINTS[name]
-    path = _find(checkpoint, folders)
-    if path is None:
-        raise _missing(checkpoint, folders)
+    path = _present(checkpoint, folders)
     _need_packages()
     if path.suffix != ".safetensors":
-        path = _converted(path, checkpoint, folders)
+        for _ in _converting(path, checkpoint, folders):
+            pass
+        path = converted(checkpoint, folders)
     state = read(path, checkpoint)
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def fetching(name: str, folders: Folders) -> Iterator[Amount]:
-    """Download a checkpoint, unless it is installed; closing the iterator cancels.
+    """Make a checkpoint ready to be loaded: download it unless it is here, convert it; closing cancels.
 
     The sources are tried in turn. What arrived is checked and converted before it is moved into place; what
     did not arrive whole waits for the next time.
@@ -104,29 +78,105 @@ def fetching(name: str, folders: Folders) -> Iterator[Amount]:
     Yields
     ------
     int, int or None
-        Bytes so far, and in all where the server says.
+        Bytes so far, and in all where the server says; all of them while it is checked and converted.
 
     Raises
     ------
     NotOnline, DownloadFailed, DamagedModel, CannotWrite, MissingModel, MissingPackage
     """
     checkpoint = CHECKPOINTS[name]
-    if _find(checkpoint, folders):
-        return
+    path = find(checkpoint, folders)
+    if path is None:
+        yield from _bringing(checkpoint, folders)
+    elif path.suffix != ".safetensors":
+        _need_packages()
+        yield from _converting(path, checkpoint, folders)
+
+
+def verify(name: str, folders: Folders) -> Generator[Amount, None, bool]:
+    """Hold a checkpoint's bytes against the hash of what was written or published; closing cancels.
+
+    A file of the user's that nobody knows a hash of is read, and must have the right names and shapes.
+
+    Yields
+    ------
+    int, int or None
+        Bytes so far, and in all.
+
+    Returns
+    -------
+    bool
+        Whether there was a hash to compare every byte with.
+
+    Raises
+    ------
+    DamagedModel, MissingModel, MissingPackage
+    """
+    checkpoint = CHECKPOINTS[name]
+    path = _present(checkpoint, folders)
+    _need_packages()
+    files = [path]
+    if path.suffix != ".safetensors":
+        files.append(converted(checkpoint, folders))
+    total, before, compared = sum(size(file) for file in files), 0, True
+    for file in filter(Path.is_file, files):
+        compared &= yield from _verifying(file, checkpoint, before, total)
+        before += size(file)
+    return compared
+
+
+def _verifying(path: Path, checkpoint: Checkpoint, before: int, total: int) -> Generator[Amount, None, bool]:
+    """Verify one file, of `total` bytes with others, that come after the `before` ones."""
+    compared = False
+    if checkpoint.packaged or path.suffix != ".safetensors":
+        digest = yield from _counted(hashing(path), before, total)
+        if checkpoint.sha256 is not None and digest != checkpoint.sha256:
+            raise damaged(path, checkpoint, "its hash is not the published one")
+        compared = checkpoint.sha256 is not None
+    if path.suffix == ".safetensors":
+        compared |= yield from _counted(checking(path, checkpoint), before, total)
+    return compared
+
+
+def _counted(steps: Generator[int, None, Result], before: int, total: int) -> Generator[Amount, None, Result]:
+    """Steps over one file as steps over all."""
+    while True:
+        try:
+            yield before + next(steps), total
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+def _present(checkpoint: Checkpoint, folders: Folders) -> Path:
+    """The file of a checkpoint that must be here."""
+    path = find(checkpoint, folders)
+    if path is not None:
+        return path
     if checkpoint.packaged:
-        raise _missing(checkpoint, folders)
+        raise MissingModel(
+            f"The file {checkpoint.file} of the starter models is missing: install the extension again."
+        )
+    raise MissingModel(
+        f"The model {checkpoint.name} is not on this machine: download it, "
+        f"or put {checkpoint.file} into {folders.user}."
+    )
+
+
+def _bringing(checkpoint: Checkpoint, folders: Folders) -> Iterator[Amount]:
+    """Download what is not here, unless another process does."""
+    if checkpoint.packaged:
+        _present(checkpoint, folders)
     addresses = _addresses(checkpoint)
     if not folders.online:
         raise NotOnline(
-            f"The model {name} is not on this machine and online access is off: allow it in Blender's "
-            f"preferences, or put {checkpoint.file} from {addresses[0]} into {folders.user}."
+            f"The model {checkpoint.name} is not on this machine and online access is off: allow it in "
+            f"Blender's preferences, or put {checkpoint.file} from {addresses[0]} into {folders.user}."
         )
     _need_packages()
-    lock = _lock(checkpoint, folders)
-    while not _acquired(lock):
-        yield 0, None
+    lock = yield from _locked(checkpoint, folders)
     try:
-        if not _find(checkpoint, folders):  # another process may just have brought it
+        if not find(checkpoint, folders):  # another process may just have brought it
             yield from _fetching(checkpoint, addresses, folders)
     finally:
         lock.release()
@@ -143,23 +193,31 @@ def _fetching(checkpoint: Checkpoint, addresses: list[str], folders: Folders) ->
                 part,
                 at_most=checkpoint.size or 2_000_000 * checkpoint.megabytes,
                 hashed=checkpoint.sha256 is not None,
-                make_room=lambda missing, whole: _make_room(checkpoint, folders, missing + whole),
+                make_room=lambda missing, whole: make_room(checkpoint, folders, missing + whole),
             ).run()
-            if checkpoint.sha256 is not None and sha256_of(part) != checkpoint.sha256:
-                raise damaged(part, checkpoint, "its hash is not the published one")
-            convert(part, folders.user / f"{checkpoint.name}.safetensors", checkpoint, {"source": address})
+            whole = size(part)
+            for _ in _arrived(part, address, checkpoint, folders):
+                yield whole, whole
         except DamagedModel as error:
             discard(part)
             failures.append(error)
         except DownloadFailed as error:
             failures.append(error)
         else:
-            for leftover in folders.user.glob(f"{checkpoint.file}.*.part"):
-                discard(leftover)
+            for leftover in leftovers(checkpoint, folders):
+                leftover.unlink(missing_ok=True)
             return
     if len(failures) == 1:
         raise failures[0]
     raise DownloadFailed(" ".join(str(failure) for failure in failures)) from failures[0]
+
+
+def _arrived(part: Path, address: str, checkpoint: Checkpoint, folders: Folders) -> Iterator[int]:
+    """Check what was downloaded, hash first, and put it into its place."""
+    if checkpoint.sha256 is not None and (yield from hashing(part)) != checkpoint.sha256:
+        raise damaged(part, checkpoint, "its hash is not the published one")
+    target = folders.user / f"{checkpoint.name}.safetensors"
+    yield from converting(part, target, checkpoint, {"source": address})
 
 
 def _addresses(checkpoint: Checkpoint) -> list[str]:
@@ -178,51 +236,6 @@ def _addresses(checkpoint: Checkpoint) -> list[str]:
     return addresses
 
 
-def _find(checkpoint: Checkpoint, folders: Folders) -> Path | None:
-    """The file to load a checkpoint from: the user's own first, under the official name or ours."""
-    if checkpoint.packaged:
-        candidates = [STARTER / checkpoint.file]
-    else:
-        official = Path(checkpoint.file)
-        names = [f"{checkpoint.name}.safetensors", f"{official.stem}.safetensors", official.name]
-        names.append(f"{checkpoint.name}.pt")
-        candidates = [folder / name for folder in (*folders.extra, folders.user) for name in names]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _lock(checkpoint: Checkpoint, folders: Folders) -> FileLock:
-    """What keeps other processes from bringing the same checkpoint; a dead one lets go of it."""
-    from filelock import FileLock
-
-    try:
-        folders.user.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folders.user, error) from error
-    return FileLock(folders.user / f"{checkpoint.name}.lock", thread_local=False)
-
-
-def _acquired(lock: FileLock) -> bool:
-    """Whether the lock could be had within a moment."""
-    from filelock import Timeout
-
-    try:
-        lock.acquire(timeout=0.2)
-    except Timeout:
-        return False
-    except OSError as error:
-        raise cannot_write(Path(lock.lock_file), error) from error
-    return True
-
-
-def _missing(checkpoint: Checkpoint, folders: Folders) -> MissingModel:
-    if checkpoint.packaged:
-        return MissingModel(f"{STARTER / checkpoint.file} is missing: install the extension again.")
-    return MissingModel(
-        f"The model {checkpoint.name} is not on this machine: download it, "
-        f"or put {checkpoint.file} into {folders.user}."
-    )
-
-
 def _need_packages() -> None:
     """Fail before anything else when what reads and writes weights is not installed."""
     for package in ("torch", "safetensors", "filelock"):
@@ -232,31 +245,29 @@ def _need_packages() -> None:
             raise MissingPackage(f"The package {package} is not installed: install PyTorch.") from error
 
 
-def _make_room(checkpoint: Checkpoint, folders: Folders, needed: int) -> None:
-    free = shutil.disk_usage(folders.user).free
-    if free < needed + MARGIN:
-        raise CannotWrite(
-            f"{checkpoint.name} needs {(needed + MARGIN) / 1e6:,.0f} MB in {folders.user}, "
-            f"where {free / 1e6:,.0f} MB are left: make room or choose another models folder."
-        )
-
-
-def _converted(path: Path, checkpoint: Checkpoint, folders: Folders) -> Path:
-    """The safetensors copy of a file of the user's, made again when the file has changed."""
+def _converting(path: Path, checkpoint: Checkpoint, folders: Folders) -> Iterator[Amount]:
+    """Make the safetensors copy of a file of the user's, unless there is one and the file has not changed."""
     status = path.stat()
     stamp = {"source": str(path), "bytes": str(status.st_size), "modified": str(status.st_mtime_ns)}
-    copy = folders.user / f"{checkpoint.name}.own.safetensors"
-    if not _stamped(copy, stamp):
-        lock = _lock(checkpoint, folders)
-        while not _acquired(lock):
-            continue
-        try:
-            if not _stamped(copy, stamp):
-                _make_room(checkpoint, folders, status.st_size)
-                convert(path, copy, checkpoint, stamp)
-        finally:
-            lock.release()
-    return copy
+    copy = converted(checkpoint, folders)
+    if _stamped(copy, stamp):
+        return
+    lock = yield from _locked(checkpoint, folders)
+    try:
+        if not _stamped(copy, stamp):
+            make_room(checkpoint, folders, status.st_size)
+            for done in converting(path, copy, checkpoint, stamp):
+                yield done, status.st_size
+    finally:
+        lock.release()
+
+
+def _locked(checkpoint: Checkpoint, folders: Folders) -> Generator[Amount, None, FileLock]:
+    """Wait until no other process brings the same checkpoint."""
+    lock = lock_of(checkpoint, folders)
+    while not acquired(lock):
+        yield 0, None
+    return lock
 
 
 def _stamped(copy: Path, stamp: dict[str, str]) -> bool:
@@ -264,6 +275,6 @@ def _stamped(copy: Path, stamp: dict[str, str]) -> bool:
 
     try:
         with safe_open(copy, framework="pt") as file:
-            return bool(file.metadata() == stamp)
+            return stamp.items() <= (file.metadata() or {}).items()
     except (OSError, SafetensorError):  # missing or unreadable: as good as none
         return False

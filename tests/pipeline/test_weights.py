@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import resource
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from pointe_blender.pipeline import convert, download, models, weights
+from pointe_blender.pipeline import convert, download, models, store, weights
 from pointe_blender.pipeline.errors import (
     CannotWrite,
     DamagedModel,
@@ -33,72 +28,24 @@ from pointe_blender.pipeline.errors import (
 )
 from pointe_blender.pipeline.weights import Folders
 from tests.pipeline import server as bad
+from tests.pipeline.checkpoints import (
+    equal,
+    fetch,
+    in_another_process,
+    random_state,
+    sdf,
+    sdf_file,
+    torch_file,
+    wait_for,
+)
 from tests.pipeline.server import Server
 
-ROOT = Path(__file__).parents[2]
 HALF = 19_000_000  # about half of sdf.pt
-
-
-def random_state(name: str, seed: int = 0) -> dict[str, Tensor]:
-    """Random tensors under the released names and in the released shapes."""
-    generator = torch.Generator().manual_seed(seed)
-    state = models.build(name, "meta").state_dict()
-    return {
-        key: torch.rand(value.shape, generator=generator) if value.is_floating_point() else torch.tensor(7)
-        for key, value in state.items()
-    }
-
-
-def torch_file(content: object) -> bytes:
-    """What torch.save makes of it."""
-    file = io.BytesIO()
-    torch.save(content, file)
-    return file.getvalue()
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    """The same tensors, bit for bit."""
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-
-
-@cache
-def sdf(seed: int = 0) -> dict[str, Tensor]:
-    """The smallest released network."""
-    return random_state("sdf", seed)
-
-
-@cache
-def sdf_file(seed: int = 0) -> bytes:
-    """Its file, as released."""
-    return torch_file(sdf(seed))
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Serves sdf.pt; the only source there is."""
-    with Server({"sdf.pt": sdf_file()}) as server:
-        monkeypatch.setenv("POINTE_SOURCE", server.address)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(download, "PAUSE", 0.01)
-        yield server
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Iterator[Folders]:
-    """A models folder that is not there yet."""
-    yield Folders(tmp_path / "models")
-    shutil.rmtree(tmp_path)  # pytest would keep some gigabytes
-
-
-def fetch(name: str, folders: Folders) -> None:
-    """Download to the end."""
-    for _ in weights.fetching(name, folders):
-        pass
 
 
 def kept(folders: Folders) -> list[str]:
     """The files in the models folder, locks aside."""
-    return sorted(path.name for path in folders.user.glob("*") if path.suffix != ".lock")
+    return sorted(path.name for path in folders.user.glob("*") if path.name != ".locks")
 
 
 def ranges(server: Server) -> list[str | None]:
@@ -384,7 +331,7 @@ def test_a_disk_that_fills_up_while_converting(tmp_path: Path) -> None:
     source, target = tmp_path / "sdf.pt", tmp_path / "sdf.safetensors"
     source.write_bytes(sdf_file())
     with files_of_at_most(HALF), pytest.raises(CannotWrite, match="make room"):
-        convert.convert(source, target, models.CHECKPOINTS["sdf"], {})
+        list(convert.converting(source, target, models.CHECKPOINTS["sdf"], {}))
     assert [path.name for path in tmp_path.iterdir()] == ["sdf.pt"]
 
 
@@ -434,9 +381,10 @@ def test_a_file_of_the_users_is_converted_once(folders: Folders, tmp_path: Path)
     file = own / "sdf.pt"
     file.write_bytes(sdf_file())
     folders = replace(folders, extra=(own,), online=False)
-    assert weights.is_installed("sdf", folders) and not list(weights.fetching("sdf", folders))
+    assert weights.is_installed("sdf", folders)
 
     assert equal(weights.load_state("sdf", folders), sdf())
+    assert not list(weights.fetching("sdf", folders))
     copy = folders.user / "sdf.own.safetensors"
     first = copy.stat().st_mtime_ns
     assert equal(weights.load_state("sdf", folders), sdf())
@@ -481,7 +429,7 @@ def test_an_installed_file_that_is_damaged_is_named(folders: Folders) -> None:
 def test_packaged_weights_are_half_precision_on_disk_only(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "STARTER", tmp_path)
+    monkeypatch.setattr(store, "STARTER", tmp_path)
     with pytest.raises(MissingModel, match="install the extension again"):
         fetch("starter-sdf", folders)
     state = {key: value.half() for key, value in random_state("starter-sdf").items()}
@@ -519,25 +467,3 @@ def describe(monkeypatch: pytest.MonkeyPatch, **facts: object) -> None:
     """Let the catalogue say something else about the sdf network."""
     checkpoint = replace(models.CHECKPOINTS["sdf"], **facts)  # type: ignore[arg-type]
     monkeypatch.setitem(models.CHECKPOINTS, "sdf", checkpoint)
-
-
-def in_another_process(folders: Folders) -> subprocess.Popen[bytes]:
-    """Fetch there: it says when it is ready and starts when its input ends."""
-    code = """if True:
-        import sys, pathlib, torch, safetensors
-        from pointe_blender.pipeline import weights
-        print("ready", flush=True)
-        sys.stdin.read()
-        for amount in weights.fetching("sdf", weights.Folders(pathlib.Path(sys.argv[1]))):
-            pass
-    """
-    command = [sys.executable, "-c", code, str(folders.user)]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it holds."""
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
