@@ -5,8 +5,13 @@
                                         --resolution, --device, --output-folder
     python build.py test [PYTEST ...]   lint, types and every test
     python build.py check               lint and types alone
+    python build.py bench interface     how long the interface waits while the pipeline computes; --json FILE
     python build.py parity DIR          compare every network with recorded answers of the released models
     python build.py package             the extension's zip under dist/, built by Blender's own tool
+    python build.py package --with-torch cpu
+                                        zips that carry PyTorch for machines without network, one for each
+                                        platform and Python; --platform NAME, --python 3.11: only these
+    python build.py pictures            take the pictures of docs/ anew in a Blender with its window
     python build.py train starter       make the starter models again; --minutes N --device NAME
 
 The first call sets up .venv with the versions pinned in vendor/requirements.txt.
@@ -46,9 +51,16 @@ REQUIREMENTS = ROOT / "vendor" / "requirements.txt"
 FURTHER_BLENDERS = {(3, 11): ("4.2.23", "4.5.15"), (3, 13): ("5.1.2",)}
 TORCH_INDEXES = {
     "cpu": "https://download.pytorch.org/whl/cpu",
-    "cu128": "https://download.pytorch.org/whl/cu128",
-    "rocm": "https://download.pytorch.org/whl/rocm6.4",
+    "cu126": "https://download.pytorch.org/whl/cu126",
+    "cu130": "https://download.pytorch.org/whl/cu130",
+    "rocm": "https://download.pytorch.org/whl/rocm7.2",
     "default": "",
+}
+# The PyTorch in a zip that carries one, and the Blenders that a Python belongs to, as the manifest has them.
+TORCH_BUILDS = {"linux-x64": "cpu", "windows-x64": "cpu", "macos-arm64": "metal"}
+BLENDER_RANGES = {
+    "3.11": {"blender_version_min": '"4.2.0"', "blender_version_max": '"5.1.0"'},
+    "3.13": {"blender_version_min": '"5.1.0"'},
 }
 SYSTEM_LIBRARIES = {  # name without version: (Debian, Ubuntu; Fedora)
     "libX11": ("libx11-6", "libX11"),
@@ -197,34 +209,79 @@ def test(python: Path, arguments: list[str]) -> int:
     return next((code for code in codes if code), 0)
 
 
-def package(python: Path) -> int:
-    """Stage the manifest beside the contents of the package, and have Blender's own builder make the zip."""
-    dist, wheels = ROOT / "dist", ROOT / "vendor" / "wheels"
-    stage = dist / "pointe_blender"
-    pin = [str(python), str(ROOT / "vendor" / "pin.py"), "wheels", str(wheels)]
+def package(python: Path, arguments: list[str]) -> int:
+    """The extension's zip, or one per platform and Python that carries PyTorch."""
+    parser = argparse.ArgumentParser(prog="build.py package", allow_abbrev=False)
+    parser.add_argument(
+        "--with-torch", choices=["cpu"], help="put PyTorch for the processor (Metal on Macs) in"
+    )
+    parser.add_argument("--platform", action="append", choices=list(TORCH_BUILDS), help="only for this one")
+    parser.add_argument("--python", action="append", choices=list(BLENDER_RANGES), help="only for this one")
+    options = parser.parse_args(arguments)
+    if not options.with_torch:
+        if options.platform or options.python:
+            parser.error("a zip without PyTorch is for every platform and Python")
+        return build_zip(python, fetch_wheels(python), "", {})
+    codes = []
+    for platform in options.platform or TORCH_BUILDS:
+        for version in options.python or BLENDER_RANGES:
+            label = f"{platform}-cp{version.replace('.', '')}-torch"
+            try:
+                wheels = fetch_wheels(python, TORCH_BUILDS[platform], platform, version)
+                fields = {"platforms": json.dumps([platform]), **BLENDER_RANGES[version]}
+                codes.append(build_zip(python, wheels, f"-{label}", fields))
+            except Failed as failure:  # one platform's wheels are out of reach: the others can be made
+                print(f"{failure}\nbuild.py: {label} was left out.", file=sys.stderr)
+                codes.append(1)
+    return max(codes)
+
+
+def fetch_wheels(python: Path, *target: str) -> list[Path]:
+    """The wheels that travel in a zip, hashes checked.
+
+    `target` is a build of PyTorch, a platform and a Python; without one PyTorch is not among them.
+    """
+    wheels = ROOT / "vendor" / "wheels"
+    pin = [str(python), str(ROOT / "vendor" / "pin.py"), "wheels", str(wheels), *target]
     listed = subprocess.run(pin, capture_output=True, text=True)
     if listed.returncode:
         raise Failed(
             f"{listed.stderr}\nbuild.py: the wheels that travel in the zip could not be fetched (see above)."
         )
+    return [Path(line) for line in listed.stdout.splitlines()]
+
+
+def build_zip(python: Path, wheels: list[Path], label: str, fields: dict[str, str]) -> int:
+    """Stage the manifest beside the contents of the package, and have Blender's own builder make the zip.
+
+    `fields` of the manifest are replaced or added, their values as TOML.
+    """
+    dist = ROOT / "dist"
+    stage = dist / "pointe_blender"
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(ROOT / "pointe_blender", stage, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "LICENSE", stage)
     shutil.copy(ROOT / "vendor" / "packages.toml", stage)
     (stage / "wheels").mkdir()
-    names = [Path(shutil.copy(wheel, stage / "wheels")).name for wheel in listed.stdout.splitlines()]
+    names = [Path(shutil.copy(wheel, stage / "wheels")).name for wheel in wheels]
+    fields = {**fields, "wheels": json.dumps([f"./wheels/{name}" for name in names], indent=4)}
     manifest = (ROOT / "blender_manifest.toml").read_text(encoding="utf-8")
-    entry = f"wheels = {json.dumps([f'./wheels/{name}' for name in names], indent=4)}\n\n[permissions]"
-    (stage / "blender_manifest.toml").write_text(manifest.replace("[permissions]", entry), encoding="utf-8")
+    version = re.findall(r'^version = "(.+)"', manifest, re.MULTILINE)[0]
+    head, permissions = manifest.split("\n[permissions]")
+    for name, value in fields.items():
+        head = re.sub(rf"^{name} = .*\n", "", head, flags=re.MULTILINE) + f"{name} = {value}\n"
+    (stage / "blender_manifest.toml").write_text(f"{head}\n[permissions]{permissions}", encoding="utf-8")
 
     (scripts,) = VENV.glob("[Ll]ib/**/site-packages/bpy/*/scripts")
     tool = scripts / "addons_core" / "bl_pkg" / "cli" / "blender_ext.py"
     tags = ("--valid-tags", scripts / "modules" / "_bpy_internal" / "extensions" / "tags.py")
-    version = re.findall(r'^version = "(.+)"', manifest, re.MULTILINE)[0]
-    target = dist / f"pointe_blender-{version}.zip"
-    return call(python, tool, "build", "--source-dir", stage, "--output-filepath", target, *tags) or call(
-        python, tool, "validate", target, *tags
-    )
+    target = dist / f"pointe_blender-{version}{label}.zip"
+    try:
+        return call(python, tool, "build", "--source-dir", stage, "--output-filepath", target, *tags) or call(
+            python, tool, "validate", target, *tags
+        )
+    finally:
+        shutil.rmtree(stage)
 
 
 def main(arguments: list[str]) -> int:
@@ -236,14 +293,18 @@ def main(arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "command", metavar="COMMAND", choices=["run", "test", "check", "parity", "package", "train"]
+        "command",
+        metavar="COMMAND",
+        choices=["run", "test", "check", "bench", "parity", "package", "pictures", "train"],
     )
     parser.add_argument("--torch", choices=sorted(TORCH_INDEXES), help="where PyTorch comes from")
     options, rest = parser.parse_known_args(arguments)
-    if options.command in ("check", "package") and rest:
-        parser.error(f"{options.command} takes no further arguments")
+    if options.command == "check" and rest:
+        parser.error("check takes no further arguments")
     if options.command == "train" and rest[:1] != ["starter"]:
         parser.error("the models that can be trained here are the starter models: build.py train starter")
+    if options.command == "bench" and rest[:1] != ["interface"]:
+        parser.error("what can be timed here is the interface: build.py bench interface")
     try:
         python = environment(options.torch)
         if options.command == "run":
@@ -252,11 +313,15 @@ def main(arguments: list[str]) -> int:
             return test(python, rest)
         if options.command == "check":
             return check(python)
+        if options.command == "bench":
+            return call(python, ROOT / "tests" / "bench" / "interface.py", *rest[1:])
         if options.command == "parity":
             return call(python, ROOT / "tests" / "parity.py", *rest)
+        if options.command == "pictures":
+            return call(python, "-m", "tests.window.take_pictures", *rest, cwd=ROOT)
         if options.command == "train":
             return call(python, "-m", "pointe_blender.pipeline.starter.train", *rest[1:])
-        return package(python)
+        return package(python, rest)
     except Failed as failure:
         print(failure, file=sys.stderr)
         return 1

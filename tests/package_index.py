@@ -9,8 +9,9 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
-from pointe_blender.packages import Wheel
+from pointe_blender.setup.packages import Wheel
 
 
 def wheel_file(name: str, version: str, files: dict[str, str]) -> bytes:
@@ -29,10 +30,11 @@ def wheel_file(name: str, version: str, files: dict[str, str]) -> bytes:
 
 
 class Index:
-    """A simple index (PEP 503). `fault` maps a file name to "cut", "other" or "stuck"."""
+    """Simple indexes (PEP 503), each with a name. `fault` maps a file name to "cut", "other" or "stuck"."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.listed: dict[str, list[str]] = {}
         self.fault: dict[str, str] = {}
         self.served: list[str] = []
         self.stop = threading.Event()
@@ -46,20 +48,31 @@ class Index:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/simple/"
+        self.url = self.url_of("simple")
 
-    def add(self, name: str, version: str, files: dict[str, str]) -> Wheel:
+    def url_of(self, name: str) -> str:
+        """The address of one index."""
+        return f"http://127.0.0.1:{self.server.server_port}/{name}/"
+
+    def add(
+        self, name: str, version: str, files: dict[str, str], file: str = "", index: str = "simple"
+    ) -> Wheel:
         """Publish a wheel; returns it as the pinned list would name it."""
-        content, file = wheel_file(name, version, files), f"{name}-{version}-py3-none-any.whl"
+        content = wheel_file(name.replace("-", "_"), version, files)
+        file = file or f"{name}-{version}-py3-none-any.whl"
         self.files[file] = content
-        return Wheel(name, version, file, len(content), hashlib.sha256(content).hexdigest())
+        self.listed.setdefault(index, []).append(file)
+        unpacked = sum(member.file_size for member in zipfile.ZipFile(io.BytesIO(content)).infolist())
+        own = "" if index == "simple" else self.url_of(index)
+        return Wheel(name, version, file, len(content), unpacked, hashlib.sha256(content).hexdigest(), own)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Serve a project's page or a file, as badly as asked for."""
-        *_, folder, name = request.path.rstrip("/").split("/")
-        if folder == "simple":
+        *_, folder, name = unquote(request.path).rstrip("/").split("/")
+        if folder != "files":
             stem = name.replace("-", "_") + "-"
-            links = [f'<a href="/files/{file}">{file}</a>' for file in self.files if file.startswith(stem)]
+            files = [file for file in self.listed.get(folder, ()) if file.lower().startswith(stem)]
+            links = [f'<a href="/files/{file}">{file}</a>' for file in files]
             self.send(
                 request, "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
             )

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import platform
 import shutil
 import subprocess
 import sys
-import time
-import tomllib
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pointe_blender import installation, packages
-from pointe_blender.installation import Installing, install
-from pointe_blender.packages import Wheel
 from pointe_blender.pipeline.errors import CannotWrite, DownloadFailed, MissingPackage
+from pointe_blender.pipeline.sets import Doing
+from pointe_blender.setup import installation, packages
+from pointe_blender.setup.installation import install
+from pointe_blender.setup.packages import Wheel
 from tests.package_index import Index, serving
-
-LIST = Path(__file__).parents[1] / "vendor" / "packages.toml"
-BROUGHT_BY_BLENDER = {"numpy", "requests", "certifi", "idna", "urllib3", "charset_normalizer", "zstandard"}
 
 
 @pytest.fixture
@@ -42,7 +38,7 @@ def wheels(index: Index, monkeypatch: pytest.MonkeyPatch) -> list[Wheel]:
         index.add("pointe_needed", "1.2", {"pointe_needed.py": "answer = 42\n"}),
         index.add("torch", "9.9", {"torch/__init__.py": "x = 1\n" * 20_000, "torch/fake.py": ""}),
     ]
-    monkeypatch.setattr(installation, "wanted", lambda: pinned)
+    monkeypatch.setattr(installation, "SMALL", 10_000)
     return pinned
 
 
@@ -51,18 +47,19 @@ def contents(folder: Path) -> list[str]:
 
 
 def final(target: Path) -> Path:
-    return target / f"torch-9.9-{packages.PYTHON}"
+    return target / f"torch-9.9-cpu-{packages.PYTHON}"
 
 
 def test_installs_every_wheel_and_nothing_else(wheels: list[Wheel], tmp_path: Path) -> None:
-    updates = list(install(tmp_path))
+    updates = list(install(tmp_path, wheels, "cpu"))
 
     fractions = [update.fraction for update in updates]
     assert fractions == sorted(fractions)
-    assert updates[-1] == Installing("Installed", 1.0)
-    assert contents(tmp_path) == [final(tmp_path).name]
+    assert updates[-1] == Doing("Installed", 1.0)
+    assert contents(tmp_path) == [packages.CURRENT, final(tmp_path).name]
     assert packages.installed(tmp_path) == final(tmp_path)
     assert contents(final(tmp_path)) == [
+        packages.IN_USE,
         "pointe_needed-1.2.dist-info",
         "pointe_needed.py",
         "torch",
@@ -72,14 +69,14 @@ def test_installs_every_wheel_and_nothing_else(wheels: list[Wheel], tmp_path: Pa
 
 def test_packages_are_found_while_their_folder_is_active(wheels: list[Wheel], tmp_path: Path) -> None:
     before = list(sys.path)
-    for _ in install(tmp_path):
+    for _ in install(tmp_path, wheels, "cpu"):
         pass
     assert importlib.util.find_spec("pointe_needed") is None
     packages.activate(final(tmp_path))
     try:
         assert importlib.util.find_spec("pointe_needed").origin == str(final(tmp_path) / "pointe_needed.py")
     finally:
-        packages.activate(None)
+        packages.activate()
     assert sys.path == before
     assert importlib.util.find_spec("pointe_needed") is None
 
@@ -91,84 +88,152 @@ def test_a_bad_file_is_refused_and_the_good_ones_are_kept(
     needed, torch = wheels
     index.fault[torch.file] = fault
     with pytest.raises(DownloadFailed, match="torch"):
-        list(install(tmp_path))
+        list(install(tmp_path, wheels, "cpu"))
     assert packages.installed(tmp_path) is None
     assert contents(tmp_path) == ["downloads"]
     assert contents(tmp_path / "downloads") == [needed.file]
 
     index.fault.clear()
     index.served.clear()
-    list(install(tmp_path))
+    list(install(tmp_path, wheels, "cpu"))
     assert set(index.served) == {torch.file}
-    assert contents(tmp_path) == [final(tmp_path).name]
+    assert contents(tmp_path) == [packages.CURRENT, final(tmp_path).name]
 
 
 def test_a_kept_file_that_changed_is_fetched_again(index: Index, wheels: list[Wheel], tmp_path: Path) -> None:
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / wheels[0].file).write_bytes(b"half a whe")
-    list(install(tmp_path))
+    list(install(tmp_path, wheels, "cpu"))
     assert wheels[0].file in index.served
     assert (final(tmp_path) / "pointe_needed.py").read_text() == "answer = 42\n"
 
 
-def test_cancel_ends_pip_at_once_and_leaves_nothing(
+def test_cancel_ends_a_pip_that_is_stuck_and_leaves_nothing(
     index: Index, wheels: list[Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen] = []
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
     index.fault[wheels[1].file] = "stuck"
-    run = install(tmp_path)
+    run = install(tmp_path, wheels, "cpu")
     while not index.served or index.served[-1] != wheels[1].file:
         update = next(run)
     assert update.text == "Fetching torch"
 
-    before = time.monotonic()
     run.close()
-    assert time.monotonic() - before < 1.0
     assert all(process.poll() is not None for process in started)
     assert contents(tmp_path) == []
 
 
-def test_a_failed_or_cancelled_update_leaves_the_old_one(
-    index: Index, wheels: list[Wheel], tmp_path: Path
-) -> None:
-    final(tmp_path).mkdir()
-    (final(tmp_path) / "old.py").touch()
-    index.fault[wheels[1].file] = "other"
+def test_a_new_one_never_touches_the_old_one(index: Index, wheels: list[Wheel], tmp_path: Path) -> None:
+    del wheels[0]
+    list(install(tmp_path, wheels, "cpu"))
+    before = {path: path.stat().st_mtime_ns for path in final(tmp_path).rglob("*")}
+    index.fault[wheels[0].file] = "other"
     with pytest.raises(DownloadFailed):
-        list(install(tmp_path))
-    assert contents(packages.installed(tmp_path)) == ["old.py"]
-    run = install(tmp_path)
+        list(install(tmp_path, wheels, "cpu"))
+    run = install(tmp_path, wheels, "cpu")
     next(run)
     run.close()
-    assert contents(packages.installed(tmp_path)) == ["old.py"]
+    assert packages.installed(tmp_path) == final(tmp_path)
 
     index.fault.clear()
-    list(install(tmp_path))
-    assert contents(tmp_path) == [final(tmp_path).name]
-    assert "old.py" not in contents(final(tmp_path))
+    list(install(tmp_path, wheels, "cpu"))
+    new = packages.installed(tmp_path)
+    assert new == final(tmp_path).with_name(f"{final(tmp_path).name}.2")
+    assert contents(new) == contents(final(tmp_path))
+    assert before == {path: path.stat().st_mtime_ns for path in final(tmp_path).rglob("*")}
+
+
+def test_killed_in_the_middle_it_starts_again(
+    index: Index, wheels: list[Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill ends no block: what lies around is what the disk had at that moment."""
+    code = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from pointe_blender.setup import installation\nfrom pointe_blender.setup.packages import Wheel\n"
+        f"installation.SMALL = {installation.SMALL}\n"
+        f"for update in installation.install(Path({str(tmp_path)!r}), {wheels!r}, 'cpu'):\n"
+        "    if update.text == sys.argv[1]: os._exit(9)"
+    )
+    for moment in ("Fetching torch", "Unpacking"):
+        done = subprocess.run([sys.executable, "-c", code, moment], cwd=Path(__file__).parents[1])
+        assert done.returncode == 9
+        assert packages.installed(tmp_path) is None
+    index.served.clear()
+    list(install(tmp_path, wheels, "cpu"))
+    assert wheels[0].file not in index.served
+    packages.sweep(tmp_path)
+    assert contents(tmp_path) == [packages.CURRENT, final(tmp_path).name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of the wheels are those for Linux")
+@pytest.mark.parametrize("build", ["cpu", "cu130", "cu126", "rocm7.2"])
+def test_every_build_comes_by_its_pinned_names(
+    build: str, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch and the first library of its build: small wheels under the names of the list."""
+    listed = packages.wanted(build)
+    some = [wheel for wheel in listed if wheel.name in ("torch", "nvidia-cublas", "nvidia-cublas-cu12")]
+    assert len(some) == (2 if build.startswith("cu") else 1)
+    published = []
+    for wheel in some:
+        stem = wheel.name.replace("-", "_").lower()
+        page = wheel.index.rpartition("/")[2] or "simple"
+        served = index.add(wheel.name, wheel.version, {f"{stem}/__init__.py": ""}, wheel.file, page)
+        published.append(replace(served, sha256=served.sha256 if wheel.sha256 else ""))
+    list(install(tmp_path, published, build))
+    assert {"torch", published[0].name.replace("-", "_").lower()} <= set(
+        contents(packages.installed(tmp_path))
+    )
+    assert packages.installed(tmp_path).name == f"torch-2.13.0-{build}-{packages.PYTHON}"
+
+
+def test_rate_and_remaining_time_are_told() -> None:
+    assert installation._told("torch", 0, 2_800_000_000, 0.0) == Doing(
+        "Fetching torch", 0.0, "0 kB of 2.8 GB"
+    )
+    half = installation._told("torch", 1_400_000_000, 2_800_000_000, 20_000_000)
+    assert half == Doing("Fetching torch", 0.4, "1.4 GB of 2.8 GB, 20 MB/s, 70 s left")
+
+
+def test_small_wheels_come_with_one_pip_and_those_of_another_index_by_themselves(
+    index: Index, wheels: list[Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = index.add("pointe_more", "3", {"pointe_more.py": ""})
+    other = index.add("pointe_other", "4", {"pointe_other.py": ""}, index="other")
+    wheels[:] = sorted([*wheels, more, other], key=lambda wheel: wheel.size)
+    told = list(dict.fromkeys(update.text for update in install(tmp_path, wheels, "cpu")))
+    assert told == [
+        *("Fetching the small packages", "Fetching pointe_other", "Fetching torch"),
+        *("Unpacking", "Installed"),
+    ]
+    assert {"pointe_needed.py", "pointe_more.py", "pointe_other.py", "torch"} <= set(
+        contents(final(tmp_path))
+    )
 
 
 def test_no_network(wheels: list[Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple/")
     with pytest.raises(DownloadFailed, match="check the network and try again"):
-        list(install(tmp_path))
+        list(install(tmp_path, wheels, "cpu"))
     assert packages.installed(tmp_path) is None
 
 
 def test_full_disk(wheels: list[Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")(1, 1, 0)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    needed = sum(wheel.size + wheel.unpacked for wheel in wheels)
+    assert installation.space(wheels) == needed > sum(wheel.size for wheel in wheels)
     with pytest.raises(CannotWrite, match=r"GB in .* make room"):
-        list(install(tmp_path))
+        list(install(tmp_path, wheels, "cpu"))
     assert contents(tmp_path) == ["downloads"]
 
 
 def test_folder_that_cannot_be_made(wheels: list[Wheel], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotWrite, match="cannot be written"):
-        list(install(tmp_path / "file" / "packages"))
+        list(install(tmp_path / "file" / "packages", wheels, "cpu"))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +257,7 @@ def test_what_pip_says_becomes_a_remedy(said: str, error: type[Exception], remed
 def test_no_pip(wheels: list[Wheel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackage, match=r"no pip .* choose a packages folder"):
-        list(install(tmp_path))
+        list(install(tmp_path, wheels, "cpu"))
     assert contents(tmp_path) == []
 
 
@@ -203,91 +268,5 @@ def test_pip_that_python_carries(
         pytest.skip("this Python carries no pip")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pip" else find(name))
-    list(install(tmp_path))
+    list(install(tmp_path, wheels, "cpu"))
     assert (final(tmp_path) / "pointe_needed.py").exists()
-
-
-def test_missing_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "NEEDED", ("pointe_surely_absent", "this", "json"))
-    assert packages.missing() == ["pointe_surely_absent"]
-    assert "this" not in sys.modules
-
-
-def test_numpy_of_a_packages_folder_never_wins(tmp_path: Path) -> None:
-    (tmp_path / "numpy").mkdir()
-    (tmp_path / "numpy" / "__init__.py").touch()
-    packages.activate(tmp_path)
-    try:
-        code = f"import sys; sys.path[:] = {sys.path}; import numpy; numpy.zeros(3)"
-        done = subprocess.run([sys.executable, "-c", code])
-    finally:
-        packages.activate(None)
-    assert done.returncode == 0
-
-
-def test_a_folder_of_the_user_is_judged_without_importing_it(tmp_path: Path) -> None:
-    assert "no PyTorch" in packages.complaint(tmp_path)
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "_C.cpython-27-vax.so").touch()
-    assert "another Python" in packages.complaint(tmp_path)
-    (tmp_path / "torch" / f"_C{importlib.machinery.EXTENSION_SUFFIXES[0]}").touch()
-    assert packages.complaint(tmp_path) == ""
-
-
-def test_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = type(sys)("torch")
-    loaded.__file__ = str(final(tmp_path) / "torch" / "__init__.py")
-    final(tmp_path).mkdir()
-    monkeypatch.setitem(sys.modules, "torch", loaded)
-    with pytest.raises(CannotWrite, match="restart Blender"):
-        packages.remove(tmp_path)
-    assert packages.installed(tmp_path)
-
-    monkeypatch.delitem(sys.modules, "torch")
-    packages.remove(tmp_path)
-    assert not tmp_path.exists()
-
-
-@pytest.mark.parametrize("python", ["cp311", "cp313"])
-@pytest.mark.parametrize(
-    ("system", "machine"), [("linux", "x86_64"), ("win32", "AMD64"), ("darwin", "arm64")]
-)
-def test_the_list_has_every_wheel_for(
-    system: str, machine: str, python: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr(packages, "PYTHON", python)
-    wheels = packages.wanted()
-    assert wheels[-1].name == "torch"
-    assert all(wheel.sha256 or (wheel.name == "torch" and system == "linux") for wheel in wheels)
-
-
-def test_a_python_without_pytorch_gets_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "PYTHON", "cp27")
-    with pytest.raises(MissingPackage, match="choose a packages folder"):
-        packages.wanted()
-
-
-def test_the_list_is_pinned_licensed_and_leaves_blenders_own_alone() -> None:
-    listed = tomllib.loads(LIST.read_text(encoding="utf-8"))["package"]
-    assert not BROUGHT_BY_BLENDER & {package["name"].lower() for package in listed}
-    for package in listed:
-        assert package["licence"]
-        assert package["travels"] in ("zip", "install")
-        for file in package["file"]:
-            assert file["name"].split("-")[1].split("+")[0] == package["version"]
-            assert "index" in file or len(bytes.fromhex(file["sha256"])) == 32
-        if package["travels"] == "zip":
-            (file,) = package["file"]
-            assert file["name"].endswith("-py3-none-any.whl")
-
-
-def test_an_artist_gets_the_versions_that_are_tested_here() -> None:
-    listed = tomllib.loads(LIST.read_text(encoding="utf-8"))["package"]
-    pins = [line.partition("==") for line in LIST.with_name("requirements.txt").read_text().splitlines()]
-    tested = {name.lower(): version.partition(";")[0] for name, _, version in pins}
-    versions = {package["name"].lower(): package["version"] for package in listed}
-    shared = tested.keys() & versions.keys()
-    assert {"torch", "open_clip_torch"} <= shared
-    assert {name: tested[name] for name in shared} == {name: versions[name] for name in shared}
