@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,9 +16,13 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from . import cli, objects, register
+from . import cli, register
 from .operators import generate, running
 from .pipeline import PointEError, files
+from .scene import exports, objects
+from .scene.finishing import Finish
+from .shell.console import tell
+from .shell.items import slug
 
 VIEW = Vector((0.42, -1.0, 0.45)).normalized()  # from the objects to the camera
 RIGHT = Vector((0.0, 0.0, 1.0)).cross(VIEW).normalized()
@@ -50,50 +53,35 @@ def main(arguments: Sequence[str]) -> int:
     return cli.DONE
 
 
-def slug(text: str) -> str:
-    """A prompt as a file name: "A red chair!" becomes "a-red-chair"."""
-    return re.sub(r"[\W_]+", "-", text.lower())[:60].strip("-") or "object"
-
-
 def make(stem: Path, prompt: str | None, image: Path | None, **fields: object) -> Iterator[Path]:
     """Generate in an empty scene, then yield the path of each file once it is there."""
     bpy.ops.wm.read_homefile(use_empty=True)
     register()
 
     def prepare() -> running.Task:
-        task = generate.prepare(prompt, image, output="both", **fields)
+        # As large as it was made and around the origin, so that files for comparison need no thought.
+        finish = Finish(size=0.0, origin="CENTER")
+        task = generate.prepare(prompt, image, output="both", finish=finish, **fields)
         stem.parent.mkdir(parents=True, exist_ok=True)
         cli.check_folder(stem.parent)
-        return replace(task, work=lambda: cli.tell(task.work()))
+        return replace(task, work=lambda: tell(task.work()))
 
     mesh, cloud = running.wait(prepare)
-    scene = bpy.context.scene
-    light(scene)
-    frame(scene, [cloud, mesh])
 
     def path(suffix: str) -> Path:
         return stem.with_name(stem.name + suffix)
 
-    bpy.ops.wm.save_as_mainfile(filepath=str(path(".blend").resolve()))
-    yield path(".blend")
     files.save(path(".ply"), cloud=objects.to_cloud(cloud)[0])
     yield path(".ply")
-    export_mesh(mesh, path(".glb"))
+    exports.export([mesh], path(".glb"))
     yield path(".glb")
+    scene = bpy.context.scene
+    light(scene)
+    frame(scene, [cloud, mesh])
+    bpy.ops.wm.save_as_mainfile(filepath=str(path(".blend").resolve()))
+    yield path(".blend")
     render(scene, path(".png"))
     yield path(".png")
-
-
-def export_mesh(mesh: bpy.types.Object, path: Path) -> None:
-    """Write a mesh with its colours, where it was made: at the origin."""
-    place = mesh.location.copy()
-    mesh.location = (0.0, 0.0, 0.0)
-    for other in bpy.context.scene.objects:
-        other.select_set(other == mesh)
-    bpy.ops.export_scene.gltf(
-        filepath=str(path), export_format="GLB", use_selection=True, export_vertex_color="ACTIVE"
-    )
-    mesh.location = place
 
 
 def light(scene: bpy.types.Scene) -> None:
@@ -129,11 +117,11 @@ def frame(scene: bpy.types.Scene, things: Sequence[bpy.types.Object]) -> None:
     """Stand things on the ground side by side, and point a camera at them so that all of them fit."""
     placed = []
     for i, thing in enumerate(things):
-        points = objects.to_cloud(thing)[0].points
-        low, high = points.min(axis=0), points.max(axis=0)
+        corners = np.array(thing.bound_box)
+        low = corners.min(axis=0)
         place = RIGHT * SPACING * (i - (len(things) - 1) / 2)
-        thing.location = place - Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]))
-        placed.append(points + np.array(thing.location))
+        thing.location = place - Vector((0.0, 0.0, low[2]))
+        placed.append(corners + np.array(thing.location))
     camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
     camera.data.lens = 70.0
     camera.rotation_euler = VIEW.to_track_quat("Z", "Y").to_euler()

@@ -1,0 +1,1 @@
+"""Between arrays and what is in a blend file: objects, pictures, materials, assets, exports."""
