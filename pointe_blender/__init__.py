@@ -44,19 +44,20 @@ def generate(
     prompt
         What to make, such as "a red chair".
     image
-        Make it from a picture instead: a file, or an (H, W, 3 or 4) uint8 sRGB array.
+        Make it from a picture instead: a file, the name of an image in the blend file, or an
+        (H, W, 3 or 4) uint8 sRGB array.
     models
         Name of a model set.
     seed
-        Equal seeds give equal objects.
+        Equal seeds give equal objects; of several variants each has a seed of its own, from this one on.
     output
         What to make of it.
     **settings
-        Further fields of `pipeline.Request`: count, steps, guidance, resolution, device.
+        Further fields of `pipeline.Request`: count, steps, guidance, points, resolution, device.
 
     Returns
     -------
-    The new objects, selected: of each variant the mesh, then the cloud.
+    The new objects, selected: of each variant, the best first, the mesh, then the cloud.
 
     Raises
     ------

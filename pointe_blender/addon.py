@@ -1,4 +1,4 @@
-"""What Blender gets to know of this extension: classes, settings, menu entry, shell command, handlers."""
+"""What Blender gets to know of this extension: classes, settings, menus, shell command, handlers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,53 @@ from typing import Any
 
 import bpy
 
-from . import panels, preferences, properties
-from .operators import generate, mesh_from_points, packages, running
+from . import preferences, properties
+from .operators import (
+    chores,
+    densify,
+    finishing,
+    generate,
+    history,
+    memory,
+    mesh_from_points,
+    models,
+    packages,
+    queue,
+    references,
+    running,
+    variants,
+)
+from .panels import main, output, presets
+from .panels import queue as queue_panel
+from .panels import variants as variants_panel
+from .scene import preview, thumbnail
+from .setup import errands
 
+OPERATORS = (
+    chores,
+    packages,
+    models,
+    queue,
+    memory,
+    references,
+    history,
+    generate,
+    mesh_from_points,
+    densify,
+    variants,
+    finishing,
+)
+PANELS = (presets, main, output, variants_panel)
 CLASSES = (
     preferences.PointePreferences,
     properties.PointeSettings,
-    packages.POINTE_OT_install_pytorch,
-    packages.POINTE_OT_cancel_install,
-    packages.POINTE_OT_remove_pytorch,
-    running.POINTE_OT_cancel,
-    running.POINTE_OT_dismiss,
-    generate.POINTE_OT_generate,
-    generate.POINTE_OT_add,
-    mesh_from_points.POINTE_OT_mesh_from_points,
-    panels.POINTE_PT_main,
-    panels.POINTE_PT_mesh,
+    *(cls for module in (*OPERATORS, *PANELS) for cls in module.CLASSES),
+)
+# With handlers, keys, timers or entries in Blender's own interface.
+LIVING = (preview, running, queue, memory, packages, queue_panel)
+MENUS = (
+    (bpy.types.VIEW3D_MT_add, main.draw_add_menu),
+    (bpy.types.VIEW3D_MT_object, variants_panel.draw_object_menu),
 )
 
 _commands: list[Any] = []  # handles of what `blender --command` knows
@@ -32,31 +63,31 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.pointe = bpy.props.PointerProperty(type=properties.PointeSettings)
-    bpy.types.VIEW3D_MT_add.append(panels.draw_add_menu)
-    bpy.app.handlers.load_pre.append(on_load)
+    for menu, draw in MENUS:
+        menu.append(draw)
+    for module in LIVING:
+        module.register()
     atexit.register(running.stop)
     _commands.append(bpy.utils.register_cli_command("pointe", command))
 
 
 def unregister() -> None:
     bpy.utils.unregister_cli_command(_commands.pop())
-    running.stop()
     atexit.unregister(running.stop)
-    bpy.app.handlers.load_pre.remove(on_load)
-    bpy.types.VIEW3D_MT_add.remove(panels.draw_add_menu)
+    for module in reversed(LIVING):
+        module.unregister()
+    errands.stop()
+    thumbnail.forget_all()
+    for menu, draw in MENUS:
+        menu.remove(draw)
     del bpy.types.Scene.pointe
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)
 
 
-@bpy.app.handlers.persistent
-def on_load(*_: object) -> None:
-    """What was being made belongs to the file that is being closed."""
-    running.stop(patience=0.1)
-
-
 def command(arguments: list[str]) -> int:
     """`blender --command pointe ...`."""
     from .cli import main
+    from .scene import finisher
 
-    return main(arguments, preferences.folders())
+    return main(arguments, preferences.folders(), finisher)

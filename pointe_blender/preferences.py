@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bpy
 
-from . import packages
+from .panels.text import draw_sentence
+from .setup import packages
 
 if TYPE_CHECKING:
     from .pipeline import weights
-
-ONLINE_HINT = "Allow Online Access in Preferences > System > Network first"
 
 
 def _packages_folder_changed(preferences: bpy.types.AddonPreferences, context: bpy.types.Context) -> None:
@@ -49,6 +47,29 @@ class PointePreferences(bpy.types.AddonPreferences):
         subtype="DIR_PATH",
         update=_packages_folder_changed,
     )
+    pytorch: bpy.props.EnumProperty(
+        name="PyTorch for",
+        description="The hardware that PyTorch is installed for",
+        items=(
+            ("auto", "Automatic", "What this machine has: a GPU whose driver will do, else the processor"),
+            ("cpu", "CPU", "The processor: the smallest to fetch, and slow"),
+            ("nvidia", "NVIDIA GPU", "CUDA, in the version that GPU and driver allow"),
+            ("amd", "AMD GPU", "ROCm, on Linux"),
+        ),
+        default="auto",
+    )
+    show_preview: bpy.props.BoolProperty(
+        name="Live Preview",
+        description="Show the points in the viewport while they take shape",
+        default=True,
+    )
+    unload_after: bpy.props.IntProperty(
+        name="Unload Models After (min)",
+        description="Minutes without a run until the models' memory is given back; 0 keeps them until asked",
+        default=10,
+        min=0,
+        soft_max=120,
+    )
 
     @classmethod
     def register(cls) -> None:
@@ -58,68 +79,41 @@ class PointePreferences(bpy.types.AddonPreferences):
     @classmethod
     def unregister(cls) -> None:
         """Leave `sys.path` as it was found."""
-        packages.activate(None)
+        packages.activate()
 
     def draw(self, context: bpy.types.Context) -> None:
+        from .panels import models, pytorch  # which import this file
+
         layout = self.layout
         layout.use_property_split = True
-        layout.prop(self, "device")
-        layout.prop(self, "models_folder")
-        layout.prop(self, "packages_folder")
-        if (folder := _chosen_packages()) and (complaint := packages.complaint(folder)):
-            draw_sentence(layout, complaint, "ERROR")
-        draw_pytorch(layout)
-        layout.label(text=f"Everything that is downloaded lies in {user_folder()}", icon="FILE_FOLDER")
-
-
-def draw_pytorch(layout: bpy.types.UILayout) -> None:
-    """The state of PyTorch and the button that changes it; the panel shows it when something is missing."""
-    from .operators.packages import state  # which imports this file
-
-    missing = packages.missing()
-    column = layout.column()
-    if state.job:
-        update = state.job.poll()
-        text, fraction = (update.text, update.fraction) if update else ("Starting", 0.0)
-        column.progress(text=f"{text} ({fraction:.0%})", factor=fraction)
-        column.operator("pointe.cancel_install", icon="CANCEL")
-        return
-    if missing:
-        draw_sentence(column, f"PyTorch is not here yet (missing: {', '.join(missing)}).", "INFO")
-        if not bpy.app.online_access:
-            draw_sentence(column, f"{ONLINE_HINT}.", "INTERNET_OFFLINE")
-        if state.failure:
-            draw_sentence(column, state.failure, "ERROR")
-        column.operator("pointe.install_pytorch", icon="IMPORT")
-    else:
-        column.label(text="PyTorch is ready", icon="CHECKMARK")
-    if packages.installed(packages_target()):
-        column.operator("pointe.remove_pytorch", icon="TRASH")
-
-
-def draw_sentence(layout: bpy.types.UILayout, text: str, icon: str) -> None:
-    column = layout.column(align=True)
-    for i, line in enumerate(wrapped(text, bpy.context)):
-        column.label(text=line, icon="BLANK1" if i else icon)
-
-
-def wrapped(text: str, context: bpy.types.Context) -> list[str]:
-    """Lines that fit the width of the sidebar beside an icon; the letters are about 7 pixels wide."""
-    width = context.region.width / context.preferences.system.ui_scale if context.region else 280.0
-    return textwrap.wrap(text, max(16, int((width - 70.0) / 6.5)))
+        for name in ("device", "show_preview", "unload_after"):
+            layout.prop(self, name)
+        box = layout.box()
+        box.label(text="PyTorch", icon="SYSTEM")
+        pytorch.draw_pytorch(box, context)
+        box.prop(self, "packages_folder")
+        if (folder := chosen_packages()) and (complaint := packages.complaint(folder)):
+            draw_sentence(box, complaint, "ERROR")
+        models.draw_models(layout.box(), context)
 
 
 def use_packages() -> None:
-    """Let Python find PyTorch in the folder that the user chose, else in the installed one."""
-    chosen = _chosen_packages()
-    packages.activate(
-        chosen if chosen and not packages.complaint(chosen) else packages.installed(packages_target())
-    )
+    """Let Python find PyTorch in the folder that the user chose, the installed one, or the user's own."""
+    chosen, found = chosen_packages(), [packages.installed(packages_target()), packages.elsewhere()]
+    if chosen and not packages.complaint(chosen):
+        found.insert(0, chosen)
+    packages.activate(*filter(None, found))
+
+
+def pytorch() -> str:
+    """For which hardware PyTorch is wanted: "auto", "cpu", "nvidia" or "amd"."""
+    preferences = stored()
+    return preferences.pytorch if preferences else "auto"
 
 
 def device() -> str:
     """The device of `Request`: "auto", "cpu", "cuda" or "mps"."""
-    preferences = _preferences()
+    preferences = stored()
     return preferences.device if preferences else "auto"
 
 
@@ -127,26 +121,13 @@ def folders() -> weights.Folders:
     """Where the pipeline finds weights and may put them, and whether it may use the network."""
     from .pipeline import weights  # brings the whole of HTTP, which Blender can start without
 
-    preferences = _preferences()
+    preferences = stored()
     own = preferences.models_folder if preferences else ""
     return weights.Folders(
         user=_models_folder(),
         extra=(Path(bpy.path.abspath(own)),) if own else (),
         online=bpy.app.online_access,
     )
-
-
-def to_download(models: str) -> int:
-    """Megabytes of a model set that are not on this machine."""
-    from .pipeline.models import MODEL_SETS
-
-    parts = [part for part in MODEL_SETS[models].checkpoints if not part.packaged]
-    if not parts:
-        return 0
-    from .pipeline import weights
-
-    found = folders()
-    return sum(part.megabytes for part in parts if not weights.is_installed(part.name, found))
 
 
 def user_folder() -> Path:
@@ -168,13 +149,13 @@ def packages_target() -> Path:
     return user_folder() / "packages"
 
 
-def _preferences() -> PointePreferences | None:
+def stored() -> PointePreferences | None:
     """The stored preferences; none while the package is used without being enabled."""
     addon = bpy.context.preferences.addons.get(__package__)
     return addon.preferences if addon else None
 
 
-def _chosen_packages() -> Path | None:
-    preferences = _preferences()
+def chosen_packages() -> Path | None:
+    preferences = stored()
     folder = preferences.packages_folder if preferences else ""
     return Path(bpy.path.abspath(folder)) if folder else None

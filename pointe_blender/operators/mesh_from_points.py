@@ -1,47 +1,56 @@
-"""A mesh from the points of any cloud or mesh in the scene."""
+"""Meshes from the surfaces or points of whatever is selected."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import bpy
 
-from .. import preferences
-from . import generate, running
+from ..scene import variants
+from . import generate, running, selection
 
 
-def prepare(thing: bpy.types.Object, models: str) -> running.Task:
+def prepare(thing: bpy.types.Object) -> running.Task:
     """Take the points out of Blender; the task holds them, and no reference to the object."""
-    from .. import objects
-    from ..pipeline import Request
+    from ..scene import sampling
 
-    cloud, back = objects.to_cloud(thing)
-    request = Request(cloud=cloud, models=models, output="mesh", device=preferences.device())
-    name, scene, folders = f"{thing.name} mesh", bpy.context.scene.name, preferences.folders()
-    matrix = thing.matrix_world @ back
-    return running.Task(
-        title=name,
-        work=lambda: generate.run(request, folders),
-        insert=lambda result: objects.insert(result, request, name, scene, matrix),
+    context, place = bpy.context, variants.Place.of(thing)
+    cloud, matrix = sampling.cloud_of(thing, context.evaluated_depsgraph_get())
+    settings = context.scene.pointe
+    task = generate.prepare(
+        cloud=cloud,
+        title=f"{thing.name} mesh",
+        matrix=matrix,
+        models=settings.models,
+        resolution=settings.resolution,
+        output="mesh",
     )
+    return replace(task, insert=lambda result: variants.describe_like(task.insert(result), place))
 
 
 class POINTE_OT_mesh_from_points(bpy.types.Operator):
     bl_idname = "pointe.mesh_from_points"
-    bl_label = "Mesh from Points"
-    bl_description = "Make a closed, coloured mesh from the points of the active object, in its place"
+    bl_label = "Mesh from Selection"
+    bl_description = (
+        "Make a closed, coloured mesh of each selected object, in its place, from points on its surface "
+        "or from the points that it has"
+    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        thing = context.active_object
-        usable = thing is not None and thing.type in ("MESH", "POINTCLOUD") and context.mode == "OBJECT"
-        if not usable:
-            cls.poll_message_set("Select a point cloud or a mesh in Object Mode")
-        return usable
+        cls.poll_message_set(selection.HINT)
+        return bool(selection.usable(context))
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        return running.carry_out(self, self._prepare, background=True)
+        return self._carry_out(context, background=True)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        return running.carry_out(self, self._prepare, background=False)
+        return self._carry_out(context, background=False)
 
-    def _prepare(self) -> running.Task:
-        return prepare(bpy.context.active_object, bpy.context.scene.pointe.models)
+    def _carry_out(self, context: bpy.types.Context, *, background: bool) -> set[str]:
+        prepares = [partial(prepare, thing) for thing in selection.usable(context)]
+        return selection.carry_out_each(self, prepares, background=background)
+
+
+CLASSES = (POINTE_OT_mesh_from_points,)

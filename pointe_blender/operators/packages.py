@@ -1,118 +1,147 @@
-"""Install PyTorch in the background, cancel that, remove it."""
+"""Install PyTorch in the background, cancel that, remove it; see which build suits this machine."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import bpy
 
-from .. import packages, preferences
-from ..job import Job
+from .. import preferences
 from ..pipeline.errors import PointEError
-
-if TYPE_CHECKING:
-    from ..installation import Installing
-
-TICK = 0.25  # seconds between two looks at the job
-_log = logging.getLogger(__name__)
+from ..setup import ONLINE_HINT, hardware, packages
+from ..setup.chores import Chore, Step, redraw
+from . import running
 
 
-def run(target: Path) -> Iterator[Installing]:
-    """The installer, imported by the thread that runs it."""
-    from ..installation import install
+def run(target: Path, wish: str, beside: list[str]) -> Iterator[Step]:
+    """The installer, imported by the thread; `beside` a PyTorch from elsewhere only these modules."""
+    from ..setup.installation import install
 
-    return install(target)
+    if beside:
+        return install(target, packages.beside(beside), "")
+    build = hardware.choose(wish, hardware.look()).build
+    return install(target, packages.wanted(build), build)
 
 
 @dataclass
 class _State:
-    """What preferences and panel show; it lives as long as Blender's session."""
+    """What was seen of this machine; it lives as long as Blender's session."""
 
-    job: Job[Installing] | None = None
-    failure: str = ""
+    machine: hardware.Machine | None = None
 
 
 state = _State()
 
 
-def begin() -> Job[Installing]:
-    """Start the thread that installs."""
-    target = preferences.packages_target()
-    state.job, state.failure = Job(lambda: run(target)), ""
-    state.job.start()
-    return state.job
-
-
-def tick() -> float | None:
-    """Show how far it is; called by a timer on the main thread until the thread has ended."""
-    _redraw()
-    if state.job and state.job.state == "running":
-        return TICK
-    _finish()
-    return None
-
-
-def stop() -> None:
-    """Cancel and wait some seconds, so that nothing goes on when Blender quits."""
-    if state.job:
-        state.job.cancel()
-        state.job.join(5.0)
-    state.job, state.failure = None, ""
-    if bpy.app.timers.is_registered(tick):
-        bpy.app.timers.unregister(tick)
-
-
-def _finish() -> None:
-    """Take over what was installed, or keep what to tell the user."""
-    error, state.job = state.job.error, None
-    if isinstance(error, PointEError):
-        state.failure = str(error)
-    elif error:
-        _log.error("installing PyTorch failed", exc_info=error)
-        state.failure = f"Installing failed unexpectedly ({error}): try again, or choose a packages folder."
+def installed() -> None:
+    """Use what was installed, and delete what it replaces unless it is in use."""
     preferences.use_packages()
+    if not bpy.app.background:
+        sweep()
+
+
+chore = Chore("Installing PyTorch", done=installed)
+looking = Chore("Looking for a GPU")
+sweeping = Chore("Removing an old PyTorch")
+
+
+def look() -> Iterator[Step]:
+    """Find out what this machine has; on a thread."""
+    state.machine = hardware.look()
+    return iter(())
+
+
+def choice() -> hardware.Choice | None:
+    """The build of PyTorch for this machine and the user's wish; None until a thread has looked."""
+    if state.machine is None and looking.failure:
+        state.machine = hardware.Machine(sys.platform)
+    elif state.machine is None and not looking.running:
+        looking.start(look)
+    return hardware.choose(preferences.pytorch(), state.machine) if state.machine else None
+
+
+def is_foreign(torch: packages.Torch | None) -> bool:
+    """Whether a PyTorch was brought by something else than this extension."""
+    return torch is not None and preferences.packages_target() not in torch.folder.parents
+
+
+def is_waiting() -> bool:
+    """Whether an installation waits for the next start, as another PyTorch is loaded."""
+    current = packages.installed(preferences.packages_target())
+    return current is not None and current not in packages.active()
+
+
+def is_up_to_date(build: str) -> bool:
+    """Whether the pinned PyTorch in this build is installed and whole."""
+    current = packages.installed(preferences.packages_target())
+    torch = packages.read(current) if current else None
+    same = torch and (torch.version, torch.build) == (packages.pinned_version(), build)
+    return bool(same) and (is_waiting() or not packages.missing())
+
+
+def sweep() -> None:
+    """Delete what updates have left, on a thread."""
+    target = preferences.packages_target()
+    if not sweeping.running and packages.leftovers(target):
+        sweeping.start(lambda: sweep_up(target))
+
+
+def sweep_up(target: Path) -> Iterator[Step]:
+    """What `sweep` does on the thread."""
+    packages.sweep(target)
+    return iter(())
+
+
+def register() -> None:
+    """Called when the extension is enabled; Blenders without a window leave the sweeping to others."""
+    if not bpy.app.background:
+        sweep()
+
+
+def unregister() -> None:
+    """Called when the extension is disabled or Blender quits."""
+    for each in (chore, looking, sweeping):
+        each.stop()
 
 
 class POINTE_OT_install_pytorch(bpy.types.Operator):
     bl_idname = "pointe.install_pytorch"
     bl_label = "Install PyTorch"
-    bl_description = "Fetch PyTorch for this Blender, into the folder of this extension and nowhere else"
+    bl_description = (
+        "Fetch PyTorch for this Blender and this machine, into the folder of this extension and nowhere else"
+    )
     bl_options: ClassVar = {"INTERNAL"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not bpy.app.online_access:
-            cls.poll_message_set(preferences.ONLINE_HINT)
-        return bpy.app.online_access and state.job is None
-
-    @classmethod
-    def unregister(cls) -> None:
-        """Called by Blender when the class goes."""
-        stop()
+            cls.poll_message_set(ONLINE_HINT)
+            return False
+        if is_foreign(packages.found()) and not packages.missing():
+            cls.poll_message_set("PyTorch is here already")
+            return False
+        cls.poll_message_set("PyTorch is being installed: wait until it is, or cancel it")
+        return not chore.running
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        begin()
-        bpy.app.timers.register(tick, first_interval=TICK, persistent=True)
+        chore.start(self.prepare())
         return {"FINISHED"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        begin().join()
-        _finish()
-        if state.failure:
-            self.report({"ERROR"}, state.failure)
-            return {"CANCELLED"}
-        return {"FINISHED"}
+        return chore.carry_out(self, self.prepare())
 
-
-def _redraw() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in {"PREFERENCES", "VIEW_3D"}:
-                area.tag_redraw()
+    @staticmethod
+    def prepare() -> Callable[[], Iterator[Step]]:
+        """What the thread will do, with all that it must not ask Blender for."""
+        torch = packages.found()
+        fits = is_foreign(torch) and not packages.complaint(torch.folder)
+        beside = packages.missing() if fits else []
+        target, wish = preferences.packages_target(), preferences.pytorch()
+        return lambda: run(target, wish, beside)
 
 
 class POINTE_OT_cancel_install(bpy.types.Operator):
@@ -123,29 +152,36 @@ class POINTE_OT_cancel_install(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return state.job is not None
+        cls.poll_message_set("PyTorch is not being installed")
+        return chore.running
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        state.job.cancel()
+        chore.cancel()
         return {"FINISHED"}
 
 
 class POINTE_OT_remove_pytorch(bpy.types.Operator):
     bl_idname = "pointe.remove_pytorch"
     bl_label = "Remove PyTorch"
-    bl_description = "Delete the installed PyTorch; a packages folder of your own is left alone"
+    bl_description = "Delete the installed PyTorch; one that was found elsewhere is left alone"
     bl_options: ClassVar = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        cls.poll_message_set("PyTorch is being installed: wait until it is, or cancel it")
+        return not chore.running
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        target = preferences.packages_target()
         try:
-            packages.remove(target)
+            packages.remove(preferences.packages_target())
         except PointEError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return running.refuse(self, error)
         preferences.use_packages()
-        _redraw()
+        redraw()
         return {"FINISHED"}
+
+
+CLASSES = (POINTE_OT_install_pytorch, POINTE_OT_cancel_install, POINTE_OT_remove_pytorch)

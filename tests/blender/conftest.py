@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import bpy
 import pytest
 
 import pointe_blender
+from pointe_blender import history
 from tests.blender.stand_in import Pipeline
 
 
 @pytest.fixture
-def extension() -> Iterator[None]:
-    """The extension, in an empty file of its own."""
+def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The extension, in an empty file of its own and with a history of its own."""
+    monkeypatch.setattr(history, "file", lambda: tmp_path / "prompts.json")
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.ed.undo_push(message="empty file")
     pointe_blender.register()
@@ -35,11 +38,11 @@ def pipeline(extension: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipel
 
 @pytest.fixture
 def started(pipeline: Pipeline) -> Callable[..., None]:
-    """Start a run in the background, as a click does; without a window an operator would wait."""
+    """Put a run into the queue, as a click does; without a window an operator would wait."""
     from pointe_blender.operators import generate, running
 
     def start(prompt: str = "a red ball", **fields: object) -> None:
-        running.start(lambda: generate.prepare(prompt, None, **fields))
+        running.submit(lambda: generate.prepare(prompt, None, **fields))
 
     return start
 

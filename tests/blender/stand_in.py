@@ -21,13 +21,18 @@ def sphere(count: int = 800) -> np.ndarray:
     return np.column_stack((ring * np.cos(angle), ring * np.sin(angle), z)).astype(np.float32) / 2
 
 
-def red_cloud() -> PointCloud:
-    return PointCloud(sphere(), np.tile(RED, (800, 1)))
+def red_cloud(seed: int = 0, count: int = 800) -> PointCloud:
+    """The sphere, lower by a tenth with each seed from 0 to 4."""
+    return PointCloud(sphere(count) * _shape(seed), np.tile(RED, (count, 1)))
 
 
-def red_mesh() -> Mesh:
-    """A closed octahedron that winds outward."""
-    vertices = np.concatenate((np.eye(3), -np.eye(3))).astype(np.float32) / 2
+def _shape(seed: int) -> np.ndarray:
+    return np.array([1.0, 1.0, 1.0 - seed % 5 / 10], np.float32)
+
+
+def red_mesh(seed: int = 0) -> Mesh:
+    """A closed octahedron that winds outward, as high as the cloud of that seed."""
+    vertices = np.concatenate((np.eye(3), -np.eye(3))).astype(np.float32) / 2 * _shape(seed)
     top = [[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2]]
     bottom = [[1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]]
     return Mesh(vertices, np.array(top + bottom, np.int32), np.tile(RED, (6, 1)))
@@ -40,7 +45,7 @@ class Pipeline:
     ----------
     requests
         What was asked for, in order.
-    cloud, notice
+    notice
         What every result holds.
     pace
         Called before each of the five steps of a run; blocks or raises as a test likes.
@@ -52,7 +57,6 @@ class Pipeline:
         self.requests: list[Request] = []
         self.steps_done = 0
         self.pace: Callable[[], object] = lambda: None
-        self.cloud = red_cloud()
         self.notice = ""
         self.closed = threading.Event()
 
@@ -62,13 +66,22 @@ class Pipeline:
             for step in range(5):
                 self.pace()
                 self.steps_done += 1
-                yield Progress("base", step + 1, 5, (step + 1) / 6, "cpu")
-            clouds = (request.cloud or self.cloud,) * request.count
-            meshes = (red_mesh(),) * request.count if request.wants_mesh else ()
-            result = Result(clouds, meshes, request.seed, request.models, "cpu", {"total": 0.1}, self.notice)
-            yield Progress("done", 1, 1, 1.0, "cpu", clouds[0], result)
+                yield Progress("base", step + 1, 5, (step + 1) / 6, "cpu", 4.0 - step, red_cloud(step))
+            result = self._result(request)
+            yield Progress("done", 1, 1, 1.0, "cpu", None, result.clouds[0], result)
         finally:
             self.closed.set()
+
+    def _result(self, request: Request) -> Result:
+        """Of several variants the last seed is the best, and then those before it."""
+        seeds = tuple(range(request.seed, request.seed + request.count))[::-1]
+        if request.cloud is None:
+            clouds = tuple(red_cloud(seed, request.points or 800) for seed in seeds)
+        else:
+            clouds = (red_cloud(0, request.points) if request.points else request.cloud,)
+        meshes = tuple(map(red_mesh, seeds)) if request.wants_mesh else ()
+        scores = tuple(0.5 - 0.125 * i for i in range(request.count)) if request.count > 1 else ()
+        return Result(clouds, meshes, seeds, scores, request.models, "cpu", {"total": 0.1}, self.notice)
 
 
 class Layout:

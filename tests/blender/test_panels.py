@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import bpy
 import pytest
 
-from pointe_blender import packages, panels
+from pointe_blender.operators import packages as operators
 from pointe_blender.operators import running
+from pointe_blender.panels import main, text
 from pointe_blender.pipeline.errors import MissingModel
+from pointe_blender.setup import packages
+from pointe_blender.setup.hardware import Machine
 from tests.blender.stand_in import Layout, Pipeline
 
 
@@ -22,7 +24,7 @@ def sidebar(extension: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], La
 
     def draw() -> Layout:
         layout = Layout()
-        panels.POINTE_PT_main.draw(SimpleNamespace(layout=layout), bpy.context)
+        main.POINTE_PT_main.draw(SimpleNamespace(layout=layout), bpy.context)
         return layout
 
     return draw
@@ -30,10 +32,12 @@ def sidebar(extension: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], La
 
 def test_at_rest_it_offers_what_to_make(sidebar: Callable[[], Layout]) -> None:
     drawn = sidebar()
-    assert drawn.fields == ["source", "prompt", "models", "output", "seed"]
-    assert drawn.buttons == ["pointe.generate"]
+    assert drawn.fields == ["source", "prompt", "models", "output", "count", "seed"]
+    assert drawn.buttons == ["pointe.clear_history", "pointe.generate"]
     bpy.context.scene.pointe.source = "image"
-    assert sidebar().fields[1] == "image"
+    drawn = sidebar()
+    assert "prompt" not in drawn.fields and "crop" in drawn.fields
+    assert drawn.buttons.count("pointe.take_picture") >= 3
 
 
 def test_a_set_that_is_not_here_says_what_it_costs(sidebar: Callable[[], Layout]) -> None:
@@ -41,23 +45,6 @@ def test_a_set_that_is_not_here_says_what_it_costs(sidebar: Callable[[], Layout]
     bpy.context.scene.pointe.models = "official-1B"
     assert "6.1 GB" in sidebar().text
     assert "GB" not in (bpy.context.scene.pointe.property_unset("models"), sidebar())[1].text
-
-
-def test_a_run_shows_stage_step_and_a_way_out(
-    sidebar: Callable[[], Layout], pipeline: Pipeline, started: Callable[..., None]
-) -> None:
-    at_step, go = threading.Event(), threading.Event()
-    pipeline.pace = lambda: (at_step.set(), go.wait(10)) if pipeline.steps_done == 2 else None
-    started("a red ball")
-    assert at_step.wait(10)
-    drawn = sidebar()
-    assert drawn.text == "a red ball Shaping 2 / 5" and drawn.buttons == ["pointe.cancel"]
-    (progress,) = [named for name, _, named in drawn.calls if name == "progress"]
-    assert progress["factor"] == pytest.approx(2 / 6)
-
-    bpy.ops.pointe.cancel()
-    assert "Cancelling" in sidebar().text
-    go.set()
 
 
 def test_an_error_stays_until_it_is_dismissed(sidebar: Callable[[], Layout]) -> None:
@@ -80,19 +67,10 @@ def test_without_pytorch_it_says_so_and_offers_it(
     sidebar: Callable[[], Layout], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packages, "missing", lambda: ["torch"])
+    monkeypatch.setattr(packages, "found", lambda: None)
+    monkeypatch.setattr(operators.state, "machine", Machine("linux"))
     drawn = sidebar()
     assert "torch" in drawn.text.lower() and "pointe.install_pytorch" in drawn.buttons
-
-
-def test_a_finished_run_that_waits_for_object_mode_says_so(
-    sidebar: Callable[[], Layout], started: Callable[..., None]
-) -> None:
-    bpy.ops.mesh.primitive_cube_add()
-    bpy.ops.object.mode_set(mode="EDIT")
-    started()
-    running.state.job.join()
-    running.tick()
-    assert "Object Mode" in sidebar().text
 
 
 @pytest.mark.parametrize("width", [160, 280, 600])
@@ -100,14 +78,14 @@ def test_a_finished_run_that_waits_for_object_mode_says_so(
 def test_messages_are_wrapped_to_the_sidebar(width: int, scale: float) -> None:
     preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=scale))
     context = SimpleNamespace(region=SimpleNamespace(width=width * scale), preferences=preferences)
-    lines = panels.wrapped("The prompt is empty: describe one object, such as 'a red chair'. " * 3, context)
+    lines = text.wrapped("The prompt is empty: describe one object, such as 'a red chair'. " * 3, context)
     assert max(map(len, lines)) * 6.5 <= max(width - 70, 16 * 6.5)
 
 
 def test_the_other_entries_draw(extension: None) -> None:
     layout = Layout()
-    panels.POINTE_PT_mesh.draw(SimpleNamespace(layout=layout), bpy.context)
-    panels.draw_add_menu(SimpleNamespace(layout=layout), bpy.context)
-    panels.draw_settings(layout, bpy.context.scene.pointe)
-    assert layout.buttons == ["pointe.mesh_from_points", "pointe.add"]
+    main.draw_add_menu(SimpleNamespace(layout=layout), bpy.context)
+    main.POINTE_PT_detail.draw(SimpleNamespace(layout=layout), bpy.context)
+    assert layout.buttons == ["pointe.add"]
+    assert layout.fields == ["steps", "guidance", "points", "resolution"]
     assert layout.operator_context == "EXEC_REGION_WIN", "entries of others run as before"

@@ -19,7 +19,7 @@ HEAVY = ("torch", "numpy", "open_clip", "PIL", "ssl", "http.client", "urllib.req
 
 def traces() -> dict[str, object]:
     """Everything in which an extension may leave something."""
-    handlers = ("load_pre", "load_post", "undo_pre", "undo_post", "save_pre")
+    handlers = ("load_pre", "load_post", "undo_pre", "undo_post", "redo_pre", "redo_post", "save_pre")
     return {
         "types": {name for name in dir(bpy.types) if "pointe" in name.lower()},
         "operators": set(dir(bpy.ops.pointe)),
@@ -95,7 +95,7 @@ def run(request, folders):
     finally:
         print("closed", flush=True)
 generate.run = run
-running.start(lambda: generate.prepare("a red ball", None))
+running.submit(lambda: generate.prepare("a red ball", None))
 import atexit, os
 atexit._run_exitfuncs()"""
     assert run_python(code).splitlines()[-1] == "closed"
