@@ -1,29 +1,38 @@
 """Arguments to Requests to files: `python -m pointe_blender` and `blender --command pointe`.
 
-Paths go to stdout, progress and errors to stderr. Exit codes: 0 done, 2 refused or failed, 130 cancelled.
+Paths go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 some of a batch failed, 2 refused or
+failed, 130 cancelled.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import io
+import os
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from .pipeline.errors import CannotWrite, InvalidRequest, PointEError
+from .pipeline.errors import CannotWrite, InvalidRequest, NoSurface, PointEError
+from .shell import items, outputs, shards
+from .shell.console import say, tell
+from .shell.items import Item, Manner
+from .shell.outputs import PREVIEW, Finisher, Style
 
 if TYPE_CHECKING:
-    from .pipeline.request import Progress, Request, Result
+    from .pipeline.request import Request
     from .pipeline.weights import Folders
+    from .shell.clouds import Given
 
-DONE, REFUSED, CANCELLED = 0, 2, 130
-MESH_FILES = (".glb", ".obj")  # other files get the cloud
+DONE, SOME_FAILED, REFUSED, CANCELLED = 0, 1, 2, 130
+FINISH = ("size", "origin", "faces", "remesh", "shading", "texture")  # fields of finishing.Finish
 
 
-def main(arguments: Sequence[str], folders: Folders | None = None) -> int:
+def main(arguments: Sequence[str], folders: Folders | None = None, finisher: Finisher | None = None) -> int:
     """Carry out one command line; return its exit code.
 
     Parameters
@@ -32,23 +41,25 @@ def main(arguments: Sequence[str], folders: Folders | None = None) -> int:
         Without the program's name.
     folders
         Where weights lie and whether the network may be used; Blender's preferences know their own.
+    finisher
+        Blender's exporters, inside Blender.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name is no reason to fail on an old code page
+    if signal.getsignal(signal.SIGINT) is None:  # Blender's own, which Python does not see
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         options = _parser().parse_args(arguments)
-        if options.list_models:
-            _list_models(_folders(options, folders))
-            return DONE
-        _check_output(options.output)
-        result = _run(_request(options), _folders(options, folders))
-        for path in _save(result, options.output):
-            print(path)
-        return DONE
+        return _carry_out(options, _folders(options, folders), finisher)
     except PointEError as error:
-        print(f"pointe_blender: {error}", file=sys.stderr)
+        say(f"pointe_blender: {error}")
         return REFUSED
     except KeyboardInterrupt:
-        print("pointe_blender: cancelled", file=sys.stderr)
+        say("pointe_blender: cancelled")
         return CANCELLED
+    except BrokenPipeError:  # whoever reads the paths has heard enough
+        sys.stdout = open(os.devnull, "w")
+        return REFUSED
     except SystemExit as request:  # --help has printed; Blender must not be left through an exception
         return int(request.code or DONE)
 
@@ -61,50 +72,179 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    description = "Make a coloured point cloud or mesh from a prompt or a picture."
+    description = "Make coloured point clouds and meshes from prompts and pictures."
     parser = _Parser(prog="pointe", description=description, allow_abbrev=False)
-    add = parser.add_argument
+
+    add = parser.add_argument_group("what to make").add_argument
     add("prompt", nargs="?", help='what to make, such as "a red chair"')
     add("--image", metavar="FILE", type=Path, help="make it from a picture instead")
-    add("--output", "-o", metavar="FILE", type=Path, help=".ply or .npz for a cloud, .glb or .obj for a mesh")
+    add("--no-crop", action="store_true", help="show the models the picture as it is")
+    add("--cloud", metavar="FILE", type=Path, help="make a mesh of a .ply or .npz, or more points of it")
+    add("--prompts", metavar="FILE", type=Path, help="make every line of a .txt, .csv or .jsonl")
+    add("--shard", metavar="I/N", help="of --prompts only share I of N; SLURM's job arrays are known")
+
+    add = parser.add_argument_group("where to").add_argument
+    add("--output", "-o", metavar="FILE", type=Path, help="such as chair.glb; with --prompts a folder")
+    add(
+        "--format",
+        metavar="LIST",
+        help="one or several of ply, npz (clouds), glb, obj and, in Blender, "
+        "usd, usdc, usda, fbx (meshes); with --prompts glb unless a line says otherwise",
+    )
+    add("--previews", action="store_true", help="put a small picture beside each")
+
+    add = parser.add_argument_group("how").add_argument
     add("--seed", type=int, default=0, help="equal seeds give equal objects (0)")
     add("--count", type=int, default=1, help="how many variants, each in a file of its own (1)")
     add("--models", default="starter", help="model set (starter); see --list-models")
     add("--steps", type=int, help="sampling steps of every stage")
     add("--guidance", type=float, help="how closely to follow the prompt")
+    add("--points", type=int, help="of each cloud (4096)")
     add("--resolution", type=int, help="detail of a mesh: 16 to 256")
     add("--device", default="auto", help="auto, cpu, cuda or mps (auto)")
+
+    add = parser.add_argument_group("finish, inside Blender").add_argument
+    add("--size", metavar="METRES", type=float, help="length of the longest side")
+    add("--origin", type=str.upper, choices=("BASE", "CENTER"), help="where it stands: base or center")
+    add("--faces", type=int, help="reduce a mesh to about as many triangles")
+    add("--remesh", metavar="METRES", type=float, help="give a mesh even faces of this size")
+    add("--shading", type=str.upper, choices=("SMOOTH", "FLAT"), help="smooth or flat")
+    add("--texture", metavar="PIXELS", type=int, help="bake the colours of a mesh into a texture")
+
+    add = parser.add_argument_group("models").add_argument
     add("--list-models", action="store_true", help="show the model sets and what is installed, then stop")
+    add("--install", metavar="SET", help="download a model set, then stop")
+    add("--verify", metavar="SET", help="check the files of a model set, then stop")
     add("--models-folder", metavar="FOLDER", type=Path, help="look for weights here, too")
     add("--offline", action="store_true", help="download nothing")
     return parser
 
 
-def _request(options: argparse.Namespace) -> Request:
+def _carry_out(options: argparse.Namespace, folders: Folders, finisher: Finisher | None) -> int:
+    """One of the things that the command does."""
+    if options.list_models or options.install is not None or options.verify is not None:
+        from .shell import inventory
+
+        if options.install is not None:
+            inventory.install(options.install, folders)
+        if options.verify is not None:
+            inventory.verify(options.verify, folders)
+        if options.list_models:
+            inventory.print_list(folders)
+        return DONE
+    asked = (options.prompt, options.image, options.cloud, options.prompts)
+    if sum(value is not None for value in asked) != 1:
+        raise InvalidRequest("Give one of a prompt, --image, --cloud and --prompts; see --help.")
+    if options.shard is not None and options.prompts is None:
+        raise InvalidRequest("--shard takes a share of --prompts: give such a file, or leave it out.")
+    finish = {name: getattr(options, name) for name in FINISH if getattr(options, name) is not None}
+    for name, value in finish.items():
+        if not isinstance(value, str) and not 0 < value < float("inf"):
+            raise InvalidRequest(f"--{name} {value} makes nothing: choose a number above 0, or leave it out.")
+    style = Style(finisher, finish, options.previews)
+    manner = Manner(options.device, not options.no_crop, style)
+    if options.prompts is not None:
+        return _make_all(options, manner, folders)
+    return _make_one(options, manner, folders)
+
+
+def _make_one(options: argparse.Namespace, manner: Manner, folders: Folders) -> int:
+    """One thing, in all its variants."""
+    if options.output is None:
+        raise InvalidRequest("Say where the result goes: --output chair.glb (or .ply, .npz, .obj).")
+    folder, name = options.output.parent, options.output.name
+    ending = options.output.suffix.lower()
+    if options.format is None:
+        if not ending:
+            raise InvalidRequest(f"{name} says no format: give it an ending such as .glb, or --format glb.")
+        name, formats = options.output.stem, outputs.formats(ending)
+    else:
+        formats = outputs.formats(options.format)
+        if ending in outputs.CLOUDS + outputs.MESHES:
+            raise InvalidRequest(f"{name} has an ending and --format is given, too: leave one of them out.")
+    item = _item(options, name=name, formats=formats)
+    outputs.check(formats, manner.style)
+    given = _given(options.cloud, item)
+    request = _request(item, manner, given)
+    names = manner.style.names(item.stems, formats)
+    if taken := [name for name in names if (folder / name).is_dir()]:
+        raise CannotWrite(f"{folder / taken[0]} is a folder: choose another name.")
+    check_folder(folder)
+    from . import pipeline
+
+    *_, last = tell(pipeline.generate(request, folders=folders))
+    assert last.result is not None
+    if request.wants_mesh and not last.result.meshes:
+        raise NoSurface(last.result.notice)
+    result = given.back(last.result) if given else last.result
+    files = outputs.save(result, request, folder, item.stems, formats, manner.style)
+    _announce([path for path in files if path.name in names])
+    return DONE
+
+
+def _given(path: Path | None, item: Item) -> Given | None:
+    """The cloud that there is already."""
+    if path is None:
+        return None
+    if item.count > 1:
+        raise InvalidRequest("Of a cloud there are no variants: leave --count out.")
+    from .shell import clouds
+
+    return clouds.load(path)
+
+
+def _request(item: Item, manner: Manner, given: Given | None) -> Request:
     """The options as a checked Request."""
-    from .pipeline.request import Request, validate
+    from .pipeline.request import validate
 
-    if (options.prompt is None) == (options.image is None):
-        raise InvalidRequest("Give either a prompt or --image FILE; see --help.")
-    image = None
-    if options.image is not None:
-        from .pipeline.pictures import load_image
+    if given is not None:
+        request = replace(items.request(item, manner), cloud=given.cloud)
+    elif item.image is not None:
+        from .pipeline.pictures import load_image, prepare
 
-        image = load_image(options.image)
-    request = Request(
-        prompt=options.prompt,
-        image=image,
-        models=options.models,
-        seed=options.seed,
-        count=options.count,
-        output="mesh" if options.output.suffix.lower() in MESH_FILES else "cloud",
-        steps=options.steps,
-        guidance=options.guidance,
-        resolution=options.resolution,
-        device=options.device,
-    )
+        framed = prepare(load_image(item.image), item.models, manner.crop)
+        if framed.notice:
+            say(f"note: {framed.notice}")
+        request = items.request(item, manner, framed.image)
+    else:
+        request = items.request(item, manner)
     validate(request)
     return request
+
+
+def _make_all(options: argparse.Namespace, manner: Manner, folders: Folders) -> int:
+    """Every line of a file."""
+    from .shell import prompts
+    from .shell.batch import Batch
+
+    if options.output is None:
+        raise InvalidRequest("Say where the files go: --output FOLDER.")
+    shard = shards.parse(options.shard) if options.shard else shards.of_array(os.environ) or shards.WHOLE
+    formats = outputs.formats(options.format or "glb")
+    outputs.check(formats, manner.style)
+    found, bad = prompts.read(options.prompts, _item(options, formats=formats), manner.style)
+    if shard != shards.WHOLE:
+        say(f"shard {shard.number} of {shard.count}")
+    folder: Path = options.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
+    check_folder(folder)
+    failed = Batch(found, bad, folder, manner, shard, folders, _announce).run()
+    return SOME_FAILED if failed else DONE
+
+
+def _item(options: argparse.Namespace, **further: Any) -> Item:
+    """The options that a line of a batch may have, too."""
+    names = ("prompt", "image", "models", "seed", "count", "steps", "guidance", "resolution", "points")
+    return Item(**{name: getattr(options, name) for name in names}, **further)
+
+
+def _announce(files: Sequence[Path]) -> None:
+    """Say what is there; of pictures in the words of Blender's renderer, which render farms listen for."""
+    for path in files:
+        print(f"Saved: '{path}'" if path.suffix == PREVIEW else path, flush=True)
 
 
 def _folders(options: argparse.Namespace, folders: Folders | None) -> Folders:
@@ -113,21 +253,7 @@ def _folders(options: argparse.Namespace, folders: Folders | None) -> Folders:
 
     folders = folders or default_folders()
     extra = (options.models_folder,) if options.models_folder else ()
-    return dataclasses.replace(
-        folders, extra=(*extra, *folders.extra), online=folders.online and not options.offline
-    )
-
-
-def _check_output(path: Path | None) -> None:
-    """Refuse, before anything is computed, a file that could not be written."""
-    from .pipeline.files import writer
-
-    if path is None:
-        raise InvalidRequest("Say where the result goes: --output chair.glb (or .ply, .npz, .obj).")
-    writer(path)
-    if path.is_dir():
-        raise CannotWrite(f"{path} is a folder: choose another name.")
-    check_folder(path.parent)
+    return replace(folders, extra=(*extra, *folders.extra), online=folders.online and not options.offline)
 
 
 def check_folder(folder: Path) -> None:
@@ -138,62 +264,3 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise CannotWrite(f"Nothing can be written to {folder} ({reason}): choose another folder.") from error
-
-
-def _run(request: Request, folders: Folders) -> Result:
-    """Generate, showing progress on stderr."""
-    from .pipeline import generate
-
-    *_, last = tell(generate(request, folders=folders))
-    assert last.result is not None
-    return last.result
-
-
-def tell(updates: Iterator[Progress]) -> Iterator[Progress]:
-    """Pass updates on, showing them on stderr: a growing line on a terminal, elsewhere one line a stage."""
-    shown = ""
-    for update in updates:
-        where = f"{update.stage} on {update.device}" if update.device else update.stage
-        if sys.stderr.isatty():
-            line = f"\r{update.fraction:4.0%}  {where} {update.step}/{update.steps}"
-            print(f"{line:<50}", end="\n" if update.result else "", file=sys.stderr, flush=True)
-        elif update.stage != shown:
-            print(f"{update.fraction:4.0%}  {where}", file=sys.stderr, flush=True)
-        shown = update.stage
-        if update.result:
-            _summarise(update.result)
-        yield update
-
-
-def _summarise(result: Result) -> None:
-    """Show on stderr what was used and what there is to know."""
-    if result.notice:
-        print(f"note: {result.notice}", file=sys.stderr)
-    seconds = result.seconds.get("total", 0.0)
-    summary = f"seed {result.seed}, {result.models} models, {result.device}, {seconds:.1f} s"
-    print(summary, file=sys.stderr, flush=True)
-
-
-def _save(result: Result, path: Path) -> Iterator[Path]:
-    """Write one file a variant; several are numbered."""
-    from .pipeline import files
-
-    count = len(result.clouds)
-    for i in range(count):
-        target = path if count == 1 else path.with_stem(f"{path.stem}-{i + 1}")
-        if path.suffix.lower() in MESH_FILES:
-            files.save(target, mesh=result.meshes[i])
-        else:
-            files.save(target, cloud=result.clouds[i])
-        yield target
-
-
-def _list_models(folders: Folders) -> None:
-    """One line a model set: its name, what it takes, whether it is here."""
-    from .pipeline.models import MODEL_SETS
-    from .pipeline.weights import is_installed
-
-    for name, models in MODEL_SETS.items():
-        here = all(is_installed(part.name, folders) for part in models.checkpoints)
-        state = "installed" if here else "not installed"
-        print(f"{name:18} {' or '.join(sorted(models.takes, reverse=True)):14} {state:14} {models.label}")
