@@ -54,7 +54,7 @@ def test_command(command: str, tmp_path: Path) -> None:
             said = run_build(tmp_path, *arguments)
             if arguments[0] == "run":
                 paths = [Path(line) for line in said.splitlines() if (tmp_path / line).is_file()]
-                assert [path.suffix for path in paths] == [".blend", ".ply", ".glb", ".png"]
+                assert [path.suffix for path in paths] == [".ply", ".glb", ".blend", ".png"]
         case ["python", *arguments]:
             assert_written(tmp_path, run(tmp_path, sys.executable, *arguments), arguments)
         case ["blender", "--command", "pointe", *arguments]:

@@ -1,6 +1,6 @@
 """What the real-window test does inside Blender: looks, clicks and writes down what it saw in report.json.
 
-Arguments after `--`: what to do ("missing", "generate") and the packages folder, empty for none.
+Arguments after `--`: what to do, one of the functions below, and the packages folder, empty for none.
 Clicks are Blender's own simulated events, so they go the way of a real mouse through the window.
 """
 
@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator
 import bpy
 
 EXTENSION = "bl_ext.user_default.pointe_blender"
+CROSS = 0.83  # how far across the sidebar the crosses of the queue stand
 Steps = Generator[float, None, None]  # yields seconds to wait, in which Blender goes on
 
 report: dict = {"progress": []}
@@ -28,7 +29,7 @@ def missing(folder: str) -> Steps:
     """Without PyTorch: the panel says so, and Generate explains instead of failing silently."""
     bpy.context.scene.pointe.prompt = "a red chair"
     yield from open_panel()
-    report["missing"] = part("packages").missing()
+    report["missing"] = part("setup.packages").missing()
     yield from picture("missing")
     yield from click("bpy.ops.pointe.generate()")
     yield from wait_for(lambda: part("operators.running").state.error, 60)
@@ -37,26 +38,30 @@ def missing(folder: str) -> Steps:
 
 
 def generate(folder: str) -> Steps:
-    """Generate with the mouse, watch, undo, redo, cancel; quit while another one runs."""
+    """Generate with the mouse, queue, watch, undo, redo, cancel by key and button; quit while others run."""
     bpy.context.preferences.addons[EXTENSION].preferences.packages_folder = folder
-    bpy.context.scene.pointe.prompt = "a red chair"
-    for thing in list(bpy.data.objects):
-        bpy.data.objects.remove(thing)
+    settings = bpy.context.scene.pointe
+    settings.prompt = "a red chair"
+    bpy.data.batch_remove(list(bpy.data.objects))
     bpy.ops.ed.undo_push(message="empty")
     yield from open_panel()
-    report["missing"] = part("packages").missing()
+    report["missing"] = part("setup.packages").missing()
     yield from picture("ready")
-    running = part("operators.running").state
+    running, preview = part("operators.running").state, part("scene.preview")
 
-    yield from click("bpy.ops.pointe.generate()")
-    while running.task:
-        if running.job and (update := running.job.poll()):
-            report["progress"].append([update.stage, update.step, update.steps, update.fraction])
-            if "running" not in report and update.fraction > 0.3:
-                report["running"] = update.stage
-                yield from picture("running")
-        yield 0.1
+    button = yield from click("bpy.ops.pointe.generate()")
+    yield from watch(until=lambda: preview.find())
+    settings.prompt = "a blue mug"
+    yield from click("bpy.ops.pointe.generate()", below=button)
+    report["waiting"] = [entry.task.title for entry in running.waiting]
+    yield from picture("queued")
+    number = running.waiting[0].number
+    yield from click(f"bpy.ops.pointe.cancel(number={number})", across=CROSS, below=button)
+    report["waiting after its cross"] = len(running.waiting)
+    report["preview"] = preview_facts()
+    yield from watch(until=lambda: not running.current)
     report["error"] = running.error
+    report["preview at the end"] = preview_facts()
     report["objects"] = {thing.name: thing.type for thing in bpy.context.scene.objects}
     report["selected"] = [thing.name for thing in bpy.context.selected_objects]
     frame_selected()
@@ -71,18 +76,83 @@ def generate(folder: str) -> Steps:
 
     bpy.ops.outliner.orphans_purge(do_recursive=True)
     before = datablocks()
-    yield from click("bpy.ops.pointe.generate()")
-    yield from wait_for(lambda: running.job and running.job.poll(), 60)
-    yield from click("bpy.ops.pointe.cancel()")
-    started = time.monotonic()
-    yield from wait_for(lambda: running.task is None, 60)
-    report["cancelled in"] = time.monotonic() - started
-    report["left by cancel"] = sorted(datablocks() - before)
+    for how in ("by Esc", "by its cross"):
+        button = yield from click("bpy.ops.pointe.generate()")
+        yield from wait_for(lambda: preview.find(), 120)
+        if how == "by Esc":
+            yield from press("ESC")
+        else:
+            number = running.current.number
+            yield from click(f"bpy.ops.pointe.cancel(number={number})", across=CROSS, below=button)
+        started = time.monotonic()
+        yield from wait_for(lambda: running.current is None, 60)
+        report[f"cancelled {how} in"] = time.monotonic() - started
+        report[f"left {how}"] = sorted(datablocks() - before)
     yield from picture("cancelled")
 
-    yield from click("bpy.ops.pointe.generate()")
-    yield from wait_for(lambda: running.job and running.job.poll(), 60)
-    report["quit while running"] = bool(running.task)
+    button = yield from click("bpy.ops.pointe.generate()")
+    yield from wait_for(lambda: preview.find(), 120)
+    yield from click("bpy.ops.pointe.generate()", below=button)
+    report["quit while running"] = bool(running.current) and len(running.waiting)
+
+
+def watch(until: Callable[[], object]) -> Steps:
+    """Write down how far it is."""
+    running = part("operators.running").state
+    while not until():
+        if running.current and (update := running.current.job.poll()):
+            report["progress"].append([update.stage, update.step, update.fraction, update.remaining])
+        yield 0.1
+
+
+def preview_facts() -> dict[str, int] | None:
+    """How many points the preview shows, and whether it can be selected or rendered."""
+    thing = part("scene.preview").find()
+    if thing is None:
+        return None
+    points = len(thing.data.attributes["radius"].data)
+    return {"points": points, "selectable": not thing.hide_select, "rendered": not thing.hide_render}
+
+
+def settle(folder: str) -> Steps:
+    """Set what must outlive an update of the extension."""
+    preferences = bpy.context.preferences.addons[EXTENSION].preferences
+    preferences.device, preferences.unload_after, preferences.show_preview = "cpu", 42, False
+    settings = bpy.context.scene.pointe
+    settings.prompt, settings.size, settings.count = "a red chair", 0.7, 3
+    bpy.ops.pointe.add_preset(name="Three small ones")
+    part("history").remember("a red chair")
+    bpy.ops.wm.save_userpref()
+    bpy.ops.wm.save_as_mainfile(filepath=os.path.abspath("settled.blend"))
+    yield from look_at_settings()
+
+
+def settled(folder: str) -> Steps:
+    """Look at it again."""
+    bpy.ops.wm.open_mainfile(filepath=os.path.abspath("settled.blend"))
+    yield 1.0
+    yield from look_at_settings()
+
+
+def look_at_settings() -> Steps:
+    """Write down everything that `settle` has set."""
+    preferences, settings = bpy.context.preferences.addons[EXTENSION].preferences, bpy.context.scene.pointe
+    for owner, names in (
+        (preferences, ("device", "unload_after", "show_preview")),
+        (settings, ("prompt", "size", "count")),
+    ):
+        report.update({name: getattr(owner, name) for name in names})
+    report["prompts"] = part("history").prompts()
+    settings.size = 5.0
+    paths = bpy.utils.preset_paths("pointe_blender")
+    report["presets"] = [name for path in paths for name in sorted(os.listdir(path)) if name.endswith(".py")]
+    if report["presets"]:
+        path = os.path.join(paths[0], report["presets"][0])
+        bpy.ops.script.execute_preset(filepath=path, menu_idname="POINTE_PT_presets")
+    report["size of the preset"] = settings.size
+    with open(os.path.join(os.path.dirname(part("history").__file__), "blender_manifest.toml")) as manifest:
+        report["version"] = next(line for line in manifest if line.startswith("version = "))
+    yield 0.1
 
 
 def part(name: str):
@@ -106,12 +176,16 @@ def open_panel() -> Steps:
     yield 1.0
 
 
-def click(command: str) -> Steps:
-    """Move the mouse down the sidebar until it is over the button that runs `command`, and click."""
+def click(command: str, across: float = 0.45, below: int = 20) -> Generator[float, None, int]:
+    """Move the mouse down the sidebar until it is over the button that runs `command`, and click.
+
+    `across` says where buttons stand that share a row, from 0 at the left to 1 at the right; `below`, where
+    to begin. Returns how far down the button is.
+    """
     window, area, region = view()
     manager = bpy.context.window_manager
-    for top in range(20, region.height, 8):
-        at = {"x": region.x + region.width // 2 - 20, "y": region.y + region.height - top}
+    for top in range(below, region.height, 8):
+        at = {"x": region.x + int(region.width * across), "y": region.y + region.height - top}
         window.event_simulate("MOUSEMOVE", "NOTHING", **at)
         yield 0.1
         manager.clipboard = ""
@@ -123,7 +197,7 @@ def click(command: str) -> Steps:
             yield 0.1
             window.event_simulate("LEFTMOUSE", "RELEASE", **at)
             yield 0.5
-            return
+            return top
     yield from picture("no-button")
     raise AssertionError(f"no button for {command} in the sidebar")
 
@@ -180,9 +254,8 @@ def datablocks() -> set[str]:
     return {f"{kind}/{block.name}" for kind in kinds for block in getattr(bpy.data, kind)}
 
 
-def start(todo: str, folder: str) -> None:
+def start(steps: Steps) -> None:
     """Run the steps on a timer, then write the report and quit."""
-    steps = {"missing": missing, "generate": generate}[todo](folder)
 
     def advance() -> float | None:
         try:
@@ -200,4 +273,6 @@ def start(todo: str, folder: str) -> None:
     bpy.app.timers.register(advance, first_interval=2.0, persistent=True)
 
 
-start(*sys.argv[sys.argv.index("--") + 1 :])
+if __name__ == "__main__":
+    todo, packages = sys.argv[sys.argv.index("--") + 1 :]
+    start({"missing": missing, "generate": generate, "settle": settle, "settled": settled}[todo](packages))

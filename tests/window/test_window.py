@@ -1,81 +1,22 @@
 """An artist's whole way in a real Blender with a window: install the zip, click Generate, see the object.
 
-It runs where these say how, and is skipped elsewhere:
-
-POINTE_BLENDER
-    A command that starts Blender with its window and the arguments that follow, in the current folder,
-    such as "blender", or "xvfb-run blender" where there is no screen.
-POINTE_PACKAGES
-    The folder, as that Blender sees it, that holds PyTorch for its Python. Without it only the state without
-    PyTorch is tested.
-
-Pictures and what was seen stay in out/window/.
+window.py says where this runs. Pictures and what was seen stay in out/window/.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
-import shutil
-import subprocess
-import sys
+import re
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = shlex.split(os.environ.get("POINTE_BLENDER", ""))
-PACKAGES = os.environ.get("POINTE_PACKAGES", "")
+from tests.window.window import PACKAGES, drive, install
 
-pytestmark = [
-    pytest.mark.window,
-    pytest.mark.skipif(not COMMAND, reason="POINTE_BLENDER does not say how to start Blender"),
-]
 needs_torch = pytest.mark.skipif(not PACKAGES, reason="POINTE_PACKAGES does not say where PyTorch is")
-
-
-def blender(*arguments: str, folder: Path) -> str:
-    """Run Blender to its end, with preferences of its own; returns what it printed."""
-    environment = os.environ | {"BLENDER_USER_RESOURCES": str(folder / "user")}
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment,
-        timeout=600,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def workplace() -> Path:
-    """A folder with the extension installed from its zip, by Blender's own command."""
-    folder = ROOT / "out" / "window"
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "user").mkdir(parents=True)
-    subprocess.run([sys.executable, ROOT / "build.py", "package"], check=True)
-    archive = max((ROOT / "dist").glob("*.zip"), key=lambda path: path.stat().st_mtime)
-    shutil.copy(archive, folder)
-    shutil.copy(Path(__file__).with_name("drive.py"), folder)
-    install = ("extension", "install-file", "-r", "user_default", "--enable", archive.name)
-    assert "Installed" in blender("--command", *install, folder=folder)
-    return folder
-
-
-def drive(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Let drive.py click in Blender's window; returns its report."""
-    (folder / "report.json").unlink(missing_ok=True)
-    said = blender("--enable-event-simulate", "--python", "drive.py", "--", *arguments, folder=folder)
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    assert "traceback" not in report, report["traceback"] + said
-    return report
+NEWER = "9.9.9"
 
 
 def red_share(path: Path) -> float:
@@ -86,22 +27,42 @@ def red_share(path: Path) -> float:
     return float(np.mean((r > 90) & (r > 2 * g) & (r > 2 * b)))
 
 
+def newer(archive: Path) -> Path:
+    """The same zip as a later version."""
+    target = archive.with_name("newer.zip")
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("blender_manifest.toml"):
+                data = re.sub(rb'(?m)^version = ".*"', f'version = "{NEWER}"'.encode(), data)
+            new.writestr(name, data)
+    return target
+
+
 def test_without_pytorch_the_panel_says_what_to_do(workplace: Path) -> None:
-    report = drive(workplace, "missing", "")
+    report = drive(workplace, "drive.py", "missing", "")
     assert "torch" in report["missing"]
     assert "install PyTorch" in report["error"]
 
 
 @needs_torch
 def test_click_generate_and_see_a_red_chair(workplace: Path) -> None:
-    report = drive(workplace, "generate", PACKAGES)
+    report = drive(workplace, "drive.py", "generate", PACKAGES)
     assert report["missing"] == []
     assert report["error"] == ""
 
-    fractions = [fraction for *_, fraction in report["progress"]]
+    fractions = [fraction for _, _, fraction, _ in report["progress"]]
     assert fractions == sorted(fractions)
-    assert {"base", "upsample", "mesh"} <= {stage for stage, *_ in report["progress"]}
+    assert {"upsample", "mesh"} <= {stage for stage, *_ in report["progress"]}
     assert len(set(fractions)) > 10
+    remaining = [seconds for *_, seconds in report["progress"] if seconds is not None]
+    assert remaining and remaining[-1] < 5 and min(remaining) >= 0
+
+    assert report["waiting"] == ["a blue mug"]
+    assert report["waiting after its cross"] == 0
+    assert report["preview"]["points"] in {1024, 4096}
+    assert not report["preview"]["selectable"] and not report["preview"]["rendered"]
+    assert report["preview at the end"] is None
 
     assert len(report["objects"]) == 2
     assert set(report["selected"]) == set(report["objects"])
@@ -109,6 +70,17 @@ def test_click_generate_and_see_a_red_chair(workplace: Path) -> None:
 
     assert report["after undo"] == 0
     assert report["after redo"] == 2
-    assert report["left by cancel"] == []
-    assert report["cancelled in"] < 5
-    assert report["quit while running"]
+    for how in ("by Esc", "by its cross"):
+        assert report[f"left {how}"] == []
+        assert report[f"cancelled {how} in"] < 5
+    assert report["quit while running"] == 1
+
+
+def test_an_update_keeps_preferences_and_settings(workplace: Path) -> None:
+    before = drive(workplace, "drive.py", "settle", "")
+    assert before["unload_after"] == 42 and before["size of the preset"] == pytest.approx(0.7)
+    assert before["prompts"][0] == "a red chair" and len(before["presets"]) == 1
+    install(newer(next(workplace.glob("pointe_blender-*.zip"))), workplace)
+    after = drive(workplace, "drive.py", "settled", "")
+    assert NEWER in after.pop("version") and NEWER not in before.pop("version")
+    assert after == before
