@@ -184,7 +184,7 @@ def test_names_fit_whatever_the_prompt(pipeline: Pipeline) -> None:
 def test_without_pytorch_it_says_what_to_install(extension: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real pipeline, in a Python that cannot import torch."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "pointe_blender.pipeline.generate", raising=False)
+    monkeypatch.delitem(sys.modules, "pointe_blender.pipeline.generation", raising=False)
     said = refused(prompt="a red chair")
     assert "torch" in said and "install PyTorch" in said and running.state.error == said
 
