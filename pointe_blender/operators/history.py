@@ -16,7 +16,7 @@ class POINTE_OT_clear_history(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if history.prompts():
+        if history.file().is_file():  # asked at every redraw, so it is not read
             return True
         cls.poll_message_set("No prompt is remembered")
         return False

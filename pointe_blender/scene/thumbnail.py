@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import bpy
 import bpy.utils.previews
 
+from ..setup.chores import redraw
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -58,7 +60,7 @@ def show(scene: bpy.types.Scene) -> None:
         preview.image_pixels_float.foreach_set(_upside_down(shown))
         icon = preview.icon_id
     _made[key] = Thumbnail(icon, notice)
-    _redraw()
+    redraw()
 
 
 def forget_all() -> None:
@@ -113,10 +115,3 @@ def _upside_down(shown: np.ndarray) -> np.ndarray:
     values = np.ones((*shown.shape[:2], 4), np.float32)
     values[..., :3] = shown[::-1] / np.float32(255.0)
     return values.ravel()
-
-
-def _redraw() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()

@@ -10,7 +10,7 @@ import bpy
 import pytest
 
 import pointe_blender
-from pointe_blender import history
+from pointe_blender import history, preferences
 from tests.blender.stand_in import Pipeline
 
 
@@ -59,3 +59,12 @@ def until_idle() -> Callable[[], None]:
             time.sleep(0.002)
 
     return watch
+
+
+@pytest.fixture
+def stored() -> Iterator[preferences.PointePreferences]:
+    """The preferences as Blender keeps them for an extension that is enabled."""
+    addon = bpy.context.preferences.addons.new()
+    addon.module = "pointe_blender"
+    yield addon.preferences
+    bpy.context.preferences.addons.remove(addon)

@@ -39,15 +39,6 @@ def folder(extension: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     errands.state = errands._State()
 
 
-@pytest.fixture
-def stored() -> Iterator[preferences.PointePreferences]:
-    """The preferences as Blender keeps them for an extension that is enabled."""
-    addon = bpy.context.preferences.addons.new()
-    addon.module = "pointe_blender"
-    yield addon.preferences
-    bpy.context.preferences.addons.remove(addon)
-
-
 def put(folder: Path, *names: str) -> None:
     """Files under the names of installed checkpoints, 1 kB each."""
     folder.mkdir(exist_ok=True)

@@ -48,15 +48,6 @@ def target(extension: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     operators.chore.stop()
 
 
-@pytest.fixture
-def stored() -> Iterator[preferences.PointePreferences]:
-    """The preferences as Blender keeps them for an extension that is enabled."""
-    addon = bpy.context.preferences.addons.new()
-    addon.module = "pointe_blender"
-    yield addon.preferences
-    bpy.context.preferences.addons.remove(addon)
-
-
 def drawn() -> Layout:
     layout = Layout()
     draw_pytorch(layout, bpy.context)
