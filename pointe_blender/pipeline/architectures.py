@@ -85,8 +85,10 @@ def build(name: str, device: str = "cpu") -> nn.Module:
     """
     import torch
 
+    from .skeletons import without_values
+
     architecture = ARCHITECTURES[name]
-    with torch.device(device):
+    with without_values() if device == "meta" else torch.device(device):
         match architecture.kind:
             case "denoiser":
                 from .point_e.transformer import PointDiffusionTransformer

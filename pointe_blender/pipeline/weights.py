@@ -35,22 +35,43 @@ Result = TypeVar("Result")
 __all__ = ["Folders", "default_folders", "fetching", "is_installed", "load", "load_state", "verify"]
 
 
-def load(name: str, device: str, folders: Folders) -> nn.Module:
-    """The network of a checkpoint on `device`, float32, in evaluation mode and without gradients.
+def load(name: str, device: str, folders: Folders, precision: str = "float32") -> nn.Module:
+    """The network of a checkpoint on `device`, in evaluation mode and without gradients.
+
+    Parameters
+    ----------
+    name
+        A key of `CHECKPOINTS`.
+    device
+        A torch device.
+    folders
+        Where checkpoints are.
+    precision
+        "float32", "float16" or "bfloat16": of the matrix products in the blocks of a denoiser or of the
+        distance network; all else is float32.
 
     Raises
     ------
     MissingModel, DamagedModel, CannotWrite, MissingPackage
     """
     state = load_state(name, folders)
-    # Built without memory and given the tensors as they lie in the mapped file: nothing is copied on a CPU.
+    from .point_e.precision import in_precision
+
+    # Tensor by tensor, so that no more than one is there twice. In half precision all are copied, or the few
+    # that stay as they are would keep the whole file mapped; in float32 nothing is copied on a CPU.
+    copied = precision != "float32"
+    for key, value in state.items():
+        if value.is_floating_point():
+            state[key] = in_precision(key, value.float(), precision)
+        if copied and state[key] is value:
+            state[key] = value.clone()
     network = build(CHECKPOINTS[name].architecture, "meta")
     network.load_state_dict(state, strict=True, assign=True)
     return network.to(device).eval().requires_grad_(False)
 
 
 def load_state(name: str, folders: Folders) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, float32, on the CPU; exactly those of its architecture.
+    """The tensors of a checkpoint by name, exactly those of its architecture, as they lie in the mapped file.
 
     A `.pt` file is converted to safetensors in `folders.user` the first time.
 
@@ -65,8 +86,7 @@ def load_state(name: str, folders: Folders) -> dict[str, Tensor]:
         for _ in _converting(path, checkpoint, folders):
             pass
         path = converted(checkpoint, folders)
-    state = read(path, checkpoint)
-    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return read(path, checkpoint)
 
 
 def fetching(name: str, folders: Folders) -> Iterator[Amount]:

@@ -1,7 +1,8 @@
-"""The networks see sets, hold the released names, and train under autocast."""
+"""The networks see sets, hold the released names, train under autocast, and leave out only what is idle."""
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pointe_blender.pipeline.point_e import blocks
+from pointe_blender.pipeline.point_e.blocks import SelfAttention, Transformer
 from pointe_blender.pipeline.point_e.diffusion import scale_channels
+from pointe_blender.pipeline.point_e.precision import half_precision, in_precision
 from pointe_blender.pipeline.point_e.sdf import PointCloudSDF
 from pointe_blender.pipeline.point_e.transformer import (
     PointDiffusionTransformer,
-    SelfAttention,
     timestep_embedding,
 )
 from tests import parity
@@ -111,8 +114,8 @@ def test_no_condition_is_a_condition_of_zeros_and_what_training_drops(kind: str)
     conditional = network(**batch)
     without = network(batch["x"], batch["t"])
     zeros = network(**{**batch, "embeddings": torch.zeros_like(batch["embeddings"])})
-    assert torch.equal(without, zeros)
-    assert torch.equal(without, network.train()(**batch))
+    torch.testing.assert_close(without, zeros, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(without, network.train()(**batch), atol=1e-5, rtol=1e-5)
     assert (conditional - without).abs().max() > 1e-2
 
 
@@ -142,6 +145,7 @@ def test_queries_keys_and_values_are_packed_per_head() -> None:
         heads.append(scores.softmax(dim=-1) @ head[:, 8:])
     expected = torch.cat(heads, dim=1) @ attention.c_proj.weight.T
     torch.testing.assert_close(attention(x)[0], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(attention(x, last=2)[0], expected[-2:], atol=1e-5, rtol=1e-5)
 
 
 def test_time_is_embedded_as_cosines_then_sines() -> None:
@@ -186,12 +190,23 @@ def sdf() -> PointCloudSDF:
 def test_distances_depend_on_the_cloud_as_a_set_and_each_query_stands_alone(sdf: PointCloudSDF) -> None:
     points, queries = torch.rand(2, 3, 50) - 0.5, torch.rand(2, 3, 30) - 0.5
     distances = sdf(queries, points)
-    latents = sdf.encode(points)
-    assert distances.shape == (2, 30) and latents.shape == (2, 50, 32)
+    encoded = sdf.encode(points)
+    assert distances.shape == (2, 30)
     torch.testing.assert_close(sdf(queries, points[:, :, torch.randperm(50)]), distances)
-    batches = [sdf.decode(part, latents) for part in queries.split(7, dim=2)]
+    batches = [sdf.decode(part, encoded) for part in queries.split(7, dim=2)]
     torch.testing.assert_close(torch.cat(batches, dim=1), distances)
     assert (sdf(queries, points * 0.5) - distances).abs().max() > 1e-3
+
+
+def test_the_cloud_is_encoded_once_for_all_its_queries(sdf: PointCloudSDF) -> None:
+    points = torch.rand(1, 3, 50) - 0.5
+    encoded = sdf.encode(points)
+    encoder, layers = sdf.encoder, sdf.decoder.resblocks
+    del sdf.encoder
+    for layer in layers:
+        del layer.attn.c_kv, layer.ln_2
+    distances = [sdf.decode(torch.full((1, 3, 1), place), encoded) for place in (-0.2, 0.3)]
+    assert distances[0] != distances[1] and sum(p.numel() for p in encoder.parameters()) > 0
 
 
 def test_names_of_the_sdf_parameters_are_the_released_ones(sdf: PointCloudSDF) -> None:
@@ -205,6 +220,158 @@ def test_names_of_the_sdf_parameters_are_the_released_ones(sdf: PointCloudSDF) -
         *(f"decoder.resblocks.{i}.{name}" for i in range(2) for name in cross),
         *("ln_post", "output_proj"),
     ]
+
+
+# What is computed once
+
+
+def merging(kind: str) -> PointDiffusionTransformer:
+    """A small network in double precision, so that what is exact is so to the last digits."""
+    return denoiser(kind).double()
+
+
+def doubles(kind: str) -> dict[str, Tensor]:
+    return {name: value.double() for name, value in inputs(kind).items()}
+
+
+@pytest.mark.parametrize("kind", ["grid", "upsampler"])
+def test_equal_tokens_are_merged_exactly(kind: str) -> None:
+    network, batch = merging(kind), doubles(kind)
+    nothing = {"embeddings": torch.zeros_like(batch["embeddings"])}
+    without = {key: value for key, value in batch.items() if key != "embeddings"}
+    torch.testing.assert_close(network(**without), network(**without, **nothing), atol=1e-12, rtol=1e-12)
+    if kind == "upsampler":
+        coarse = {"low_res": torch.zeros(3, 6, network.cond_ctx, dtype=torch.float64)}
+        expected = network(batch["x"], batch["t"], **nothing, **coarse)
+        torch.testing.assert_close(network(batch["x"], batch["t"]), expected, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bound_network_answers_as_the_plain_one(kind: str, guided: bool) -> None:
+    network, batch = merging(kind), doubles(kind)
+    x, t = batch.pop("x"), batch.pop("t")
+    networks = network.under(**batch, guided=guided)
+    torch.testing.assert_close(networks.conditional(x, t), network(x, t, **batch), atol=1e-12, rtol=1e-12)
+    assert (networks.both is not None) == guided
+    if networks.both:
+        both = {name: torch.cat([value, torch.zeros_like(value)]) for name, value in batch.items()}
+        x, t = torch.cat([x, x.flip(2)]), torch.cat([t, t])
+        torch.testing.assert_close(networks.both(x, t), network(x, t, **both), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["vector", "added", "grid", "upsampler"])
+def test_one_condition_serves_any_number_of_samples(kind: str) -> None:
+    network, batch = merging(kind), doubles(kind)
+    x, t = batch.pop("x"), batch.pop("t")
+    first = {name: value[:1] for name, value in batch.items()}
+    networks = network.under(**first, guided=True)
+    same = {name: value.expand(3, *value.shape[1:]) for name, value in first.items()}
+    torch.testing.assert_close(networks.conditional(x, t), network(x, t, **same), atol=1e-12, rtol=1e-12)
+    assert networks.both
+    halves = networks.both(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
+    torch.testing.assert_close(halves[0], networks.conditional(x, t), atol=1e-12, rtol=1e-12)
+
+
+def test_the_condition_is_embedded_once() -> None:
+    network, batch = denoiser("upsampler"), inputs("upsampler")
+    x, t = batch.pop("x"), batch.pop("t")
+    networks = network.under(**batch, guided=True)
+    del network.clip_embed, network.cond_point_proj
+    assert networks.both
+    assert networks.conditional(x, t).isfinite().all()
+    assert networks.both(torch.cat([x, x]), torch.cat([t, t])).isfinite().all()
+
+
+def test_equal_tokens_are_computed_once() -> None:
+    network, batch = denoiser("upsampler"), inputs("upsampler")
+    lengths: list[int] = []
+    network.backbone.register_forward_pre_hook(lambda _, arguments: lengths.append(arguments[0].shape[1]))
+    networks = network.under(batch["embeddings"], batch["low_res"], guided=True)
+    assert networks.both
+    networks.both(torch.cat([batch["x"]] * 2), torch.cat([batch["t"]] * 2))
+    network.under(None, batch["low_res"]).conditional(batch["x"], batch["t"])
+    assert lengths == [256 + 30 + 1 + 40, 1 + 1 + 1 + 40, 1 + 30 + 1 + 40]
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_what_nobody_reads_of_the_last_block_is_not_computed(learning: bool) -> None:
+    torch.manual_seed(0)
+    stack = Transformer(width=32, layers=3, heads=4, init_scale=1.0).double().requires_grad_(learning)
+    x = torch.randn(2, 50, 32, dtype=torch.float64)
+    rows: list[int] = []
+    stack.resblocks[-1].ln_2.register_forward_pre_hook(lambda _, arguments: rows.append(arguments[0].numel()))
+    points = stack(x.clone(), 20)
+    assert points.shape == (2, 20, 32) and rows == [2 * 20 * 32]
+    torch.testing.assert_close(points, stack(x.clone())[:, -20:], atol=1e-12, rtol=1e-12)
+
+
+def test_an_mlp_sees_some_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    stack = Transformer(width=32, layers=2, heads=4, init_scale=1.0).requires_grad_(False)
+    x = torch.randn(2, 50, 32)
+    whole = stack(x.clone())
+    monkeypatch.setitem(blocks.HIDDEN, "cpu", 7 * 4 * 32)
+    torch.testing.assert_close(stack(x.clone()), whole, atol=1e-5, rtol=1e-5)
+
+
+# Half precision
+
+
+def halved(network: nn.Module, precision: str) -> Any:
+    """The same network in another precision."""
+    state = {name: in_precision(name, value, precision) for name, value in network.state_dict().items()}
+    half = copy.deepcopy(network)
+    half.load_state_dict(state, assign=True)
+    return half.requires_grad_(False)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 2e-2), ("float16", 3e-3)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_precision_is_close_around_a_float32_stream(kind: str, precision: str, tolerance: float) -> None:
+    network, batch = denoiser(kind), inputs(kind)
+    half, dtype = halved(network, precision), getattr(torch, precision)
+    seen: dict[type[nn.Module], set[torch.dtype]] = {}
+    for name, module in half.named_modules():
+        if "resblocks" in name and not list(module.children()):
+            module.register_forward_pre_hook(
+                lambda module, given: seen.setdefault(type(module), set()).add(given[0].dtype)
+            )
+    expected, output = network(**batch), half(**batch)
+    assert output.dtype == torch.float32
+    assert seen == {nn.LayerNorm: {torch.float32}, nn.Linear: {dtype}}
+    assert (output - expected).square().mean() < tolerance**2 * expected.square().mean()
+    others = {name: value.dtype for name, value in half.named_parameters() if "resblocks" not in name}
+    assert set(others.values()) == {torch.float32} and "time_embed.c_fc.weight" in others
+
+
+def test_half_precision_of_the_distance_network_is_close(sdf: PointCloudSDF) -> None:
+    points, queries = torch.rand(2, 3, 50) - 0.5, torch.rand(2, 3, 30) - 0.5
+    half = halved(sdf, "float16")
+    assert {part.dtype for layer in half.encode(points) for part in layer} == {torch.float16}
+    expected, distances = sdf(queries, points), half(queries, points)
+    assert distances.dtype == torch.float32
+    assert (distances - expected).square().mean() < 0.02**2 * expected.square().mean()
+
+
+def test_which_half_precision_a_device_is_given() -> None:
+    assert half_precision("cuda:1") == half_precision("mps") == "float16"
+    assert half_precision("cpu") in (None, "bfloat16")
+
+
+def test_an_overflow_is_remembered_until_it_is_asked_for() -> None:
+    network, batch = halved(denoiser("vector"), "float16"), inputs("vector")
+    x, t = batch.pop("x"), batch.pop("t")
+    networks = network.under(**batch)
+    assert networks.conditional(x, t).isfinite().all() and not network.overflowed()
+
+    inside = network.backbone.resblocks[0].mlp.c_fc.weight
+    kept = inside.clone()
+    inside.normal_(std=3e4)
+    assert not networks.conditional(x, t).isfinite().all()
+    inside.copy_(kept)
+    assert networks.conditional(x, t).isfinite().all()
+    assert network.overflowed() and not network.overflowed()
 
 
 def test_released_keys_load_strictly_and_no_others(recorded: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -411,6 +412,28 @@ def test_the_users_own_safetensors_come_first(folders: Folders, tmp_path: Path) 
     assert kept(folders) == ["sdf.safetensors"]
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_weights_are_loaded_in_the_precision_asked_for(folders: Folders, precision: str) -> None:
+    folders.user.mkdir()
+    save_file(sdf(), folders.user / "sdf.safetensors")
+    dtype = getattr(torch, precision)
+    state = weights.load("sdf", "cpu", folders, precision).state_dict()
+    products = {name for name in state if re.search(r"resblocks\.\d+\.(attn|mlp)", name)}
+    assert len(products) == 8 * 8 + 4 * 10
+    for name, value in state.items():
+        expected = sdf()[name].to(dtype if name in products else torch.float32)
+        assert value.dtype == expected.dtype and torch.equal(value, expected)
+
+
+def test_float32_weights_stay_in_the_mapped_file(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders.user.mkdir()
+    save_file(sdf(), folders.user / "sdf.safetensors")
+    mapped = weights.load_state("sdf", folders)
+    monkeypatch.setattr(weights, "load_state", lambda *_: dict(mapped))
+    network = weights.load("sdf", "cpu", folders)
+    assert all(value.data_ptr() == mapped[name].data_ptr() for name, value in network.state_dict().items())
+
+
 def test_a_missing_model_is_named(folders: Folders) -> None:
     with pytest.raises(MissingModel, match=f"base300M.*base_300m.pt into {folders.user}"):
         weights.load("base300M", "cpu", folders)
@@ -434,9 +457,10 @@ def test_packaged_weights_are_half_precision_on_disk_only(
         fetch("starter-sdf", folders)
     state = {key: value.half() for key, value in random_state("starter-sdf").items()}
     save_file(state, tmp_path / "sdf.safetensors")
-    loaded = weights.load_state("starter-sdf", folders)
+    assert equal(weights.load_state("starter-sdf", folders), state)
+    loaded = weights.load("starter-sdf", "cpu", folders).state_dict()
     assert {value.dtype for value in loaded.values()} == {torch.float32}
-    assert all(torch.equal(loaded[key].half(), state[key]) for key in state)
+    assert equal(loaded, {key: value.float() for key, value in state.items()})
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
@@ -446,7 +470,8 @@ def test_only_the_published_torchscript_archive_is_opened(
     network = models.build("sdf")
     network.load_state_dict(sdf())
     network.register_buffer("input_resolution", torch.tensor(224))
-    archive = torch.jit.trace(network.half().float().eval(), (torch.ones(1, 3, 2), torch.ones(1, 3, 2)))
+    network = network.half().float().eval().requires_grad_(False)
+    archive = torch.jit.trace(network, (torch.ones(1, 3, 2), torch.ones(1, 3, 2)))
     folders.user.mkdir()
     archive.save(folders.user / "sdf.pt")
     with pytest.raises(DamagedModel, match="TorchScript"):

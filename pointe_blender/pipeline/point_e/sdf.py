@@ -6,11 +6,15 @@ Parameter names are those of the released checkpoint.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from .transformer import MLP, Transformer, initialised
+from .attention import attend
+from .blocks import MLP, Transformer, add_mlp, initialised
+
+Encoded = tuple[tuple[Tensor, Tensor], ...]
+"""A cloud as the decoder reads it: of each layer keys and values, (B, H, N, W / H) each."""
 
 
 class CrossAttention(nn.Module):
@@ -25,16 +29,17 @@ class CrossAttention(nn.Module):
 
     def keys_values(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, W) -> twice (B, H, N, W / H)."""
-        keys, values = self._per_head(self.c_kv(latents)).chunk(2, dim=-1)
-        return keys, values
+        keys, values = self._per_head(self.c_kv, latents).chunk(2, dim=-1)
+        return keys.contiguous(), values.contiguous()
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        h = F.scaled_dot_product_attention(self._per_head(self.c_q(x)), keys, values)
+        h = attend(self._per_head(self.c_q, x), keys, values)
         out: Tensor = self.c_proj(h.transpose(1, 2).flatten(2))
         return out
 
-    def _per_head(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+    def _per_head(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        out: Tensor = linear(x.to(linear.weight.dtype))
+        return out.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class CrossBlock(nn.Module):
@@ -53,24 +58,31 @@ class CrossBlock(nn.Module):
         return self.attn.keys_values(self.ln_2(latents))
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x), keys, values)
-        x = x + self.mlp(self.ln_3(x))
-        return x
+        return add_mlp(x + self.attn(self.ln_1(x), keys, values), self.ln_3, self.mlp)
 
 
 class Perceiver(nn.Module):
-    """Queries that see the latents but not one another: (B, M, W), (B, N, W) -> (B, M, W)."""
+    """Queries that see the latents but not one another."""
 
     def __init__(self, width: int, layers: int, heads: int, init_scale: float) -> None:
         super().__init__()
         deviation = init_scale * math.sqrt(1 / width)
         self.resblocks = nn.ModuleList(CrossBlock(width, heads, deviation) for _ in range(layers))
 
-    def forward(self, x: Tensor, latents: Tensor) -> Tensor:
+    def keys_values(self, latents: Tensor) -> Encoded:
+        """What the blocks read from latents (B, N, W); the same for every query."""
+        return tuple(block.keys_values(latents) for block in self._blocks())
+
+    def forward(self, x: Tensor, encoded: Encoded) -> Tensor:
+        """(B, M, W) -> (B, M, W)."""
+        for block, (keys, values) in zip(self._blocks(), encoded, strict=True):
+            x = block(x, keys, values)
+        return x
+
+    def _blocks(self) -> Iterator[CrossBlock]:
         for block in self.resblocks:
             assert isinstance(block, CrossBlock)
-            x = block(x, *block.keys_values(latents))
-        return x
+            yield block
 
 
 class PointCloudSDF(nn.Module):
@@ -108,16 +120,16 @@ class PointCloudSDF(nn.Module):
         self.ln_post = nn.LayerNorm(width)
         self.output_proj = nn.Linear(width, 1)
 
-    def encode(self, points: Tensor) -> Tensor:
-        """Latents of a cloud, to be kept for all its queries: (B, 3, N) -> (B, N, W)."""
+    def encode(self, points: Tensor) -> Encoded:
+        """A cloud (B, 3, N), to be kept for all its queries."""
         # Under autocast the projection is of low precision; the residual stream must not be.
-        h: Tensor = self.encoder(self.encoder_input_proj(points.transpose(1, 2)).to(points.dtype))
-        return h
+        h = self.encoder_input_proj(points.transpose(1, 2)).to(points.dtype)
+        return self.decoder.keys_values(self.encoder(h))
 
-    def decode(self, queries: Tensor, latents: Tensor) -> Tensor:
-        """Distance at each query, alone: (B, 3, M), (B, N, W) -> (B, M)."""
+    def decode(self, queries: Tensor, encoded: Encoded) -> Tensor:
+        """Distance at each query, alone: (B, 3, M) -> (B, M)."""
         h = self.decoder_input_proj(queries.transpose(1, 2)).to(queries.dtype)
-        out: Tensor = self.output_proj(self.ln_post(self.decoder(h, latents)))
+        out: Tensor = self.output_proj(self.ln_post(self.decoder(h, encoded)))
         return out.squeeze(-1).to(queries.dtype)
 
     def forward(self, queries: Tensor, points: Tensor) -> Tensor:

@@ -1,20 +1,25 @@
 """The denoising transformer over a set of points.
 
 Points carry no positional embedding: permuting the input points permutes the output, and any
-number of them is accepted. Parameter names are those of the released checkpoints.
+number of them is accepted. Equal tokens stay equal for the same reason, so a group of them is computed once
+and counted. Parameter names are those of the released checkpoints.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from .blocks import MLP, Transformer
 from .diffusion import CHANNEL_BIASES, CHANNEL_SCALES
+from .graphs import Graphs
+from .precision import OverflowWatch
+from .samplers import Networks
 
 GRID_CELLS = 256
 
@@ -29,70 +34,12 @@ def timestep_embedding(t: Tensor, width: int) -> Tensor:
     return torch.cat([torch.cos(phases), torch.sin(phases)], dim=-1)
 
 
-def initialised(linear: nn.Linear, deviation: float) -> nn.Linear:
-    """Normal weights of the given standard deviation and zero bias, in place."""
-    nn.init.normal_(linear.weight, std=deviation)
-    nn.init.zeros_(linear.bias)
-    return linear
+class Seen(NamedTuple):
+    """A condition, embedded: what a network sees besides points and time."""
 
-
-class MLP(nn.Module):
-    """Two linear maps around a GELU, four times as wide inside."""
-
-    def __init__(self, width: int, deviation: float) -> None:
-        super().__init__()
-        self.c_fc = initialised(nn.Linear(width, 4 * width), deviation)
-        self.c_proj = initialised(nn.Linear(4 * width, width), deviation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h: Tensor = self.c_proj(F.gelu(self.c_fc(x)))
-        return h
-
-
-class SelfAttention(nn.Module):
-    """Every token attends to every token; queries, keys and values are packed per head."""
-
-    def __init__(self, width: int, heads: int, deviation: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.c_qkv = initialised(nn.Linear(width, 3 * width), deviation)
-        self.c_proj = initialised(nn.Linear(width, width), deviation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        packed = self.c_qkv(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, 3 W/H)
-        h = F.scaled_dot_product_attention(*packed.chunk(3, dim=-1))
-        out: Tensor = self.c_proj(h.transpose(1, 2).flatten(2))
-        return out
-
-
-class Block(nn.Module):
-    """Self-attention and MLP, each normalised first and added to the stream."""
-
-    def __init__(self, width: int, heads: int, deviation: float) -> None:
-        super().__init__()
-        self.attn = SelfAttention(width, heads, deviation)
-        self.ln_1 = nn.LayerNorm(width)
-        self.mlp = MLP(width, deviation)
-        self.ln_2 = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
-        x = x + self.mlp(self.ln_2(x))
-        return x
-
-
-class Transformer(nn.Module):
-    """A stack of blocks: (B, L, W) -> (B, L, W)."""
-
-    def __init__(self, width: int, layers: int, heads: int, init_scale: float) -> None:
-        super().__init__()
-        deviation = init_scale * math.sqrt(1 / width)
-        self.resblocks = nn.ModuleList(Block(width, heads, deviation) for _ in range(layers))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.resblocks:
-            x = block(x)
-        return x
+    tokens: Tensor  # (B or 1, K, W)
+    counts: tuple[int, ...]  # how many equal tokens each of the first stands for
+    added: Tensor | None  # (B or 1, 1, W), to every point
 
 
 class PointDiffusionTransformer(nn.Module):
@@ -147,6 +94,7 @@ class PointDiffusionTransformer(nn.Module):
         self.width, self.n_ctx, self.cond_ctx = width, n_ctx, cond_ctx
         self.condition, self.condition_dim, self.cond_drop_prob = condition, condition_dim, cond_drop_prob
         self.token_cond, self.time_token_cond, self.low_res = token_cond, time_token_cond, low_res
+        self._overflow, self._graphs = OverflowWatch(), Graphs()
 
         self.time_embed = MLP(width, init_scale * math.sqrt(1 / width))
         self.ln_pre = nn.LayerNorm(width)
@@ -179,47 +127,111 @@ class PointDiffusionTransformer(nn.Module):
         embeddings
             (B, D) unit vectors or (B, D, 256) grids; `None` means no condition, as zeros do.
         low_res
-            (B, C, M) coarse points in raw units.
+            (B, C, M) coarse points in raw units; `None` means `cond_ctx` zeros.
 
         Returns
         -------
         Tensor
             (B, C', N), of x's dtype.
         """
-        time: Tensor = self.time_embed(timestep_embedding(t, self.width))  # (B, W)
-        points: Tensor = self.input_proj(x.transpose(1, 2))  # (B, N, W)
-        tokens: list[Tensor] = []
+        if self.training and embeddings is not None and self.cond_drop_prob > 0:
+            kept = torch.rand(len(x), device=x.device) >= self.cond_drop_prob
+            embeddings = embeddings * kept.view(-1, *[1] * (embeddings.dim() - 1))
+        return self._predict(x, t, *self._see(embeddings, low_res, self.cond_ctx))
 
+    def under(
+        self, embeddings: Tensor | None = None, low_res: Tensor | None = None, *, guided: bool = False
+    ) -> Networks:
+        """Bind the network to a condition, which is embedded here, once for all evaluations.
+
+        Parameters
+        ----------
+        embeddings, low_res
+            As in `forward`; a batch of 1 serves any number of samples.
+        guided
+            Whether guidance will ask for the unconditional branch too.
+
+        Returns
+        -------
+        Networks
+            Without gradients. Branches with as many tokens run in one batch, others one after the other.
+        """
+        self._overflow = OverflowWatch()
+        with torch.no_grad():
+            seen = self._see(embeddings, low_res, self.cond_ctx)
+            if not guided:
+                return Networks(partial(self._evaluate, seen))
+            unseen = self._see(None, None, self.cond_ctx if low_res is None else low_res.shape[2])
+        return Networks(partial(self._evaluate, seen), partial(self._evaluate_both, seen, unseen))
+
+    def overflowed(self) -> bool:
+        """Whether an answer since `under` was not finite, as float16 makes them; waits for the device."""
+        return self._overflow.happened()
+
+    def _see(self, embeddings: Tensor | None, low_res: Tensor | None, coarse: int) -> Seen:
+        """Embed a condition; `coarse` is how many coarse points are zeros where there are none."""
+        weight = self.input_proj.weight
+        groups: list[tuple[Tensor, int]] = []  # tokens (B or 1, K, W); how many equal ones each stands for
+        added: Tensor | None = None
         if self.condition == "vector":
-            vector = self._condition(x, embeddings, (self.condition_dim,))
-            vector = self.clip_embed(math.sqrt(self.condition_dim) * vector)
+            vector = weight.new_zeros(1, self.condition_dim) if embeddings is None else embeddings
+            vector = self.clip_embed(math.sqrt(self.condition_dim) * vector)[:, None]
             if self.token_cond:
-                tokens.append(vector[:, None])
+                groups.append((vector, 1))
             else:
-                points = points + vector[:, None]
-        if self.time_token_cond:
-            tokens.append(time[:, None])
-        else:
-            points = points + time[:, None]
+                added = vector
         if self.condition == "grid":
-            grid = self._condition(x, embeddings, (self.condition_dim, GRID_CELLS))
-            tokens.append(self.clip_embed(grid.transpose(1, 2)))
+            cells = weight.new_zeros(1, self.condition_dim, 1) if embeddings is None else embeddings
+            count = GRID_CELLS if embeddings is None else 1
+            groups.append((self.clip_embed(cells.transpose(1, 2)), count))
         if self.low_res:
-            assert low_res is not None, "an upsampler needs the coarse points"
-            scaled = low_res * self.channel_scales[:, None] + self.channel_biases[:, None]
-            tokens.append(self.cond_point_proj(scaled.transpose(1, 2)))
+            raw = weight.new_zeros(1, weight.shape[1], 1) if low_res is None else low_res
+            scaled = raw * self.channel_scales[:, None] + self.channel_biases[:, None]
+            count = coarse if low_res is None else 1
+            groups.append((self.cond_point_proj(scaled.transpose(1, 2)), count))
+        groups.sort(key=lambda group: group[1], reverse=True)
+        batch = max((len(tokens) for tokens, _ in groups), default=1)
+        tokens = [tokens.expand(batch, -1, -1) for tokens, _ in groups]
+        joined = torch.cat(tokens, dim=1) if tokens else weight.new_zeros(1, 0, self.width)
+        return Seen(joined, tuple(count for _, count in groups if count > 1), added)
 
+    @torch.inference_mode()
+    def _evaluate(self, seen: Seen, x: Tensor, t: Tensor) -> Tensor:
+        predict = partial(self._graphs, self._predict) if x.device.type == "cuda" else self._predict
+        return self._overflow.watch(predict(x, t, *seen))
+
+    def _evaluate_both(self, seen: Seen, unseen: Seen, x: Tensor, t: Tensor) -> Tensor:
+        if seen.counts == unseen.counts and seen.tokens.shape[1] == unseen.tokens.shape[1]:
+            return self._evaluate(_doubled(seen, unseen, len(x) // 2), x, t)
+        halves = zip((seen, unseen), x.chunk(2), t.chunk(2), strict=True)
+        return torch.cat([self._evaluate(*half) for half in halves])
+
+    def _predict(
+        self, x: Tensor, t: Tensor, seen: Tensor, counts: tuple[int, ...], added: Tensor | None
+    ) -> Tensor:
+        time = self.time_embed(timestep_embedding(t, self.width))[:, None]  # (B, 1, W)
+        points = self.input_proj(x.transpose(1, 2))  # (B, N, W)
+        if added is not None:
+            points = points + added
+        tokens = [seen.expand(len(x), -1, -1)]
+        if self.time_token_cond:
+            tokens.append(time)
+        else:
+            points = points + time
         # Under autocast the projections are of low precision; the residual stream must not be.
         h = torch.cat([*tokens, points], dim=1).to(x.dtype)
-        h = self.ln_post(self.backbone(self.ln_pre(h)))
-        out: Tensor = self.output_proj(h[:, -x.shape[2] :])
+        h = self.ln_post(self.backbone(self.ln_pre(h), x.shape[2], counts))
+        out: Tensor = self.output_proj(h)
         return out.transpose(1, 2).to(x.dtype)
 
-    def _condition(self, x: Tensor, embeddings: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-        """The condition of each sample: zeros where there is none, or where training drops it."""
-        if embeddings is None:
-            return x.new_zeros(len(x), *shape)
-        if self.training and self.cond_drop_prob > 0:
-            kept = torch.rand(len(x), device=x.device) >= self.cond_drop_prob
-            return embeddings * kept.view(-1, *[1] * len(shape))
-        return embeddings
+
+def _doubled(seen: Seen, unseen: Seen, batch: int) -> Seen:
+    """Both branches in one batch, the conditional half first."""
+
+    def joined(a: Tensor, b: Tensor) -> Tensor:
+        return torch.cat([each.expand(batch, -1, -1) for each in (a, b)])
+
+    added = None
+    if seen.added is not None and unseen.added is not None:
+        added = joined(seen.added, unseen.added)
+    return Seen(joined(seen.tokens, unseen.tokens), seen.counts, added)
