@@ -45,52 +45,53 @@ def marching_cubes(field: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     triangles
         (F, 3) int32, counter-clockwise seen from where the field is not positive.
     """
-    field = _closed(field)
-    inside = field > 0
-    edge_keys, vertices = _crossings(field, inside)
-
-    case = np.zeros(np.subtract(field.shape, 1), dtype=np.uint8)
-    for bit, (x, y, z) in enumerate(CORNERS):
-        x_end, y_end, z_end = (length - 1 + low for length, low in zip(field.shape, (x, y, z), strict=True))
-        case |= inside[x:x_end, y:y_end, z:z_end] * np.uint8(1 << bit)
-    cells = np.nonzero((case > 0) & (case < 255))
-
-    fans = _table()[case[cells]]  # (cells, 5, 3) edges of the cell
-    used = fans[:, :, 0] >= 0
-    first_corner = np.repeat(np.ravel_multi_index(cells, field.shape), used.sum(axis=1))
+    outside, field = _closed(field)
     strides = np.array([field.shape[1] * field.shape[2], field.shape[2], 1])
-    offsets = np.array([_axis(edge) * field.size + strides @ CORNERS[edge[0]] for edge in EDGES])
+    inside = (field > 0).reshape(-1)
+    # Nothing at the border is inside, so no difference is seen from the end of a row to the next one's start.
+    cut = [np.flatnonzero(inside[stride:] != inside[:-stride]) for stride in strides]
+    vertices = np.concatenate([_crossings(field, starts, axis) for axis, starts in enumerate(cut)])
+    edge_keys = np.concatenate([axis * field.size + starts for axis, starts in enumerate(cut)])
+
+    crossed = np.zeros(field.size, dtype=bool)
+    for axis, starts in enumerate(cut):
+        one, other = np.delete(strides, axis)
+        for offset in (0, one, other, one + other):
+            crossed[starts - offset] = True
+    cells = np.flatnonzero(crossed)
+    corners = np.array(CORNERS) @ strides
+    case = np.zeros(len(cells), dtype=np.uint8)
+    for bit, corner in enumerate(corners):
+        case |= inside[cells + corner] * np.uint8(1 << bit)
+
+    fans = _table()[case]  # (cells, 5, 3) edges of the cell
+    used = fans[:, :, 0] >= 0
+    first_corner = np.repeat(cells, used.sum(axis=1))
+    offsets = np.array([_axis(edge) * field.size + corners[edge[0]] for edge in EDGES])
     triangles = np.searchsorted(edge_keys, first_corner[:, None] + offsets[fans[used]])
-    return vertices - 1.0, triangles.astype(np.int32)
+    return vertices - outside, triangles.astype(np.int32)
 
 
-def _closed(field: np.ndarray) -> np.ndarray:
-    """The field with one more layer all around, opposite to the border where that is positive."""
+def _closed(field: np.ndarray) -> tuple[int, np.ndarray]:
+    """The field, with one more layer all around, opposite to the border, where that is positive anywhere."""
+    layers = [np.moveaxis(field, axis, 0)[side] for axis in range(3) for side in (0, -1)]
+    if not any((layer > 0).any() for layer in layers):
+        return 0, np.ascontiguousarray(field)
     field = np.pad(field, 1, mode="edge")
     for axis in range(3):
         for side in (0, -1):
             layer = np.moveaxis(field, axis, 0)[side]
             layer[...] = -np.abs(layer)
-    return field
+    return 1, field
 
 
-def _crossings(field: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (V,), ascending, of the lattice edges that are cut, and where they are cut (V, 3).
-
-    An edge's key is its lower corner's place in the lattice, behind all edges along the axes before its own.
-    """
-    keys, vertices = [], []
-    for axis in range(3):
-        length = field.shape[axis]
-        lower, upper = (np.take(inside, range(side, length - 1 + side), axis) for side in (0, 1))
-        start = np.nonzero(lower != upper)
-        end = tuple(index + (along == axis) for along, index in enumerate(start))
-        a, b = (field[corner].astype(np.float64) for corner in (start, end))
-        position = np.stack(start, axis=1).astype(np.float64)
-        position[:, axis] += np.clip(a / (a - b), MARGIN, 1.0 - MARGIN)
-        keys.append(axis * field.size + np.ravel_multi_index(start, field.shape))
-        vertices.append(position)
-    return np.concatenate(keys), np.concatenate(vertices)
+def _crossings(field: np.ndarray, starts: np.ndarray, axis: int) -> np.ndarray:
+    """Where (V, 3) the edges along an axis are cut that start at these places of the field in line (V,)."""
+    vertices = np.stack(np.unravel_index(starts, field.shape), axis=1).astype(np.float64)
+    values, stride = field.reshape(-1), int(np.prod(field.shape[axis + 1 :]))
+    a, b = values[starts].astype(np.float64), values[starts + stride].astype(np.float64)
+    vertices[:, axis] += np.clip(a / (a - b), MARGIN, 1.0 - MARGIN)
+    return vertices
 
 
 @cache

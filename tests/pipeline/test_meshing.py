@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pointe_blender.pipeline import meshing
+from pointe_blender.pipeline import memory, meshing
 from pointe_blender.pipeline.errors import NoSurface
 from pointe_blender.pipeline.geometry import Mesh, PointCloud
 from pointe_blender.pipeline.marching_cubes import marching_cubes
+from pointe_blender.pipeline.starter import solids, world
+from pointe_blender.pipeline.weights import Folders
 
 PARITY = Path(os.environ.get("POINTE_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 recorded = pytest.mark.skipif(not (PARITY / "mesh.npz").is_file(), reason="the recorded answers are not here")
@@ -150,20 +153,66 @@ def finished(run: Generator[tuple[int, int], None, Any]) -> tuple[list[tuple[int
             return progress, stop.value
 
 
-def test_the_field_is_the_network_on_the_lattice():
+def test_the_field_has_the_surface_of_the_network_on_the_lattice():
     network = Analytic()
     progress, field = finished(meshing.evaluate(network, cloud_of(50), 40, "cpu"))
-    np.testing.assert_allclose(field, ball(40), atol=1e-6)
+    np.testing.assert_array_equal(field > 0, ball(40) > 0)
+    for ours, theirs in zip(meshing.surface(field), meshing.surface(ball(40)), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert network.encoded == [50]
-    assert [done for done, _ in progress] == np.cumsum(network.asked).tolist()
-    assert progress[-1] == (40**3, 40**3)
-    assert len(progress) > 1
+    assert [done for done, _ in progress[:-1]] == np.cumsum(network.asked).tolist()
+    assert sum(network.asked) < 0.25 * 40**3
+
+
+def test_progress_never_falls_and_ends_complete():
+    progress, _ = finished(meshing.evaluate(Analytic(n_ctx=4096), cloud_of(4096), 128, "cpu"))
+    parts = [done / total for done, total in progress]
+    assert (np.diff(parts) >= 0).all()
+    assert progress[-1][0] == progress[-1][1]
+    evaluated = np.array([done for done, _ in progress]) / progress[-1][0]
+    np.testing.assert_allclose(parts, evaluated, atol=0.15)
 
 
 def test_batches_shrink_with_the_number_of_latents():
-    network = Analytic(n_ctx=4096)
-    next(meshing.evaluate(network, cloud_of(4096), 32, "cpu"))
-    assert network.asked == [4096]
+    for points, largest in ((4096, 4096), (50, 2**15)):
+        network = Analytic(n_ctx=points)
+        finished(meshing.evaluate(network, cloud_of(points), 128, "cpu"))
+        assert max(network.asked) <= largest
+        assert largest / 4 < max(network.asked)
+
+
+@pytest.mark.parametrize(
+    ("kind", "resolution"), [("mug", 40), pytest.param("table", 64, marks=pytest.mark.slow)]
+)
+def test_a_trained_network_makes_the_mesh_of_its_whole_field(kind, resolution, tmp_path):
+    """The network that comes along, on objects of its world."""
+    network = memory.load("starter-sdf", "cpu", Folders(tmp_path))
+    generator = torch.Generator().manual_seed(7)
+    made = solids.normalised(world.build_all([world.Label(kind, "red")], Random(5)), generator)
+    points = solids.sample_surface(made, 512, generator)
+    colors = np.random.default_rng(0).random((512, 3), dtype=np.float32)
+    cloud = PointCloud(points[0].numpy(), colors)
+    progress, mesh = finished(meshing.mesh_from_cloud(network, cloud, resolution, "cpu"))
+
+    axis = torch.arange(resolution) * (meshing.SIDE / (resolution - 1)) - meshing.SIDE / 2
+    queries = torch.cartesian_prod(axis, axis, axis).T[None]
+    with torch.inference_mode():
+        encoded = network.encode(points.transpose(1, 2))
+        parts = [network.decode(some, encoded)[0] for some in queries.split(16384, dim=2)]
+    vertices, triangles = meshing.surface(torch.cat(parts).view((resolution,) * 3).numpy())
+    # In batches of other sizes sums are rounded otherwise, which moves vertices where the field is flat.
+    np.testing.assert_allclose(mesh.vertices, vertices, atol=1e-4)
+    assert np.mean(np.abs(mesh.vertices - vertices) > 1e-5) < 1e-3
+    np.testing.assert_array_equal(mesh.triangles, triangles)
+    np.testing.assert_array_equal(mesh.colors, colors[meshing.nearest(cloud.points, vertices)])
+    assert progress[-1][0] < 0.4 * resolution**3
+
+
+def test_what_is_not_a_number_stops_at_once():
+    network = Analytic()
+    network.decode = lambda queries, _: torch.full(queries.shape[::2], torch.nan)
+    with pytest.raises(NoSurface, match="choose the CPU"):
+        next(meshing.evaluate(network, cloud_of(50), 40, "cpu"))
 
 
 def test_a_network_of_fewer_points_sees_the_farthest_ones():
@@ -175,9 +224,10 @@ def test_a_network_of_fewer_points_sees_the_farthest_ones():
 def test_closing_stops_after_the_batch():
     network = Analytic()
     run = meshing.mesh_from_cloud(network, cloud_of(50), 64, "cpu")
-    next(run)
+    for _ in range(3):
+        next(run)
     run.close()
-    assert len(network.asked) == 1
+    assert len(network.asked) == 3
 
 
 def test_a_mesh_has_the_colours_of_the_cloud():
@@ -186,6 +236,22 @@ def test_a_mesh_has_the_colours_of_the_cloud():
     assert_closed(mesh.vertices, mesh.triangles)
     away = np.abs(mesh.vertices[:, 0] - 0.05) > 0.05
     np.testing.assert_array_equal(mesh.colors[away, 0], mesh.vertices[away, 0] > 0.05)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 0.0])
+def test_the_nearest_is_that_of_all(spread):
+    """Of points close together and queries around them and away from them, also where several are as near."""
+    random = np.random.default_rng(0)
+    points = (spread * random.normal(size=(400, 3))).astype(np.float32)
+    points[300:] = points[:100]
+    for queries in (random.normal(size=(5000, 3)), points[::-1], 2 * points, points[:1], points[:0]):
+        queries = queries.astype(np.float32)
+        squares = (points**2).sum(axis=1) + (queries**2).sum(axis=1)[:, None] - 2 * (queries @ points.T)
+        chosen = np.take_along_axis(squares, meshing.nearest(points, queries)[:, None], axis=1)[:, 0]
+        np.testing.assert_allclose(chosen, squares.min(axis=1), rtol=0, atol=1e-6)
+        apart = np.linalg.norm(queries[:, None].astype(float) - points, axis=2)
+        found = np.take_along_axis(apart, meshing.nearest(points, queries)[:, None], axis=1)[:, 0]
+        np.testing.assert_allclose(found, apart.min(axis=1), atol=2e-3)
 
 
 def test_nearest_and_farthest_against_the_definition():
