@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,10 +19,14 @@ from .importing import import_open_clip
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 STARTER_MERGES = Path(__file__).parent / "starter" / "merges.txt.gz"
+Tower = Literal["text", "visual"]
+State = Mapping[str, Tensor]
+Tokenizer = Callable[[list[str]], Tensor]
+
 REMEMBERED = 256  # text vectors kept, by prompt
 
 
-class Clip:
+class Clip(nn.Module):
     """A CLIP network with its tokenizer and preprocessing.
 
     Parameters
@@ -30,34 +35,41 @@ class Clip:
         An `open_clip.CLIP`.
     tokenizer
         (B prompts) -> (B, context) int64, cut to the context with the end token last.
+    bring
+        Where `network` is on "meta": the tensors of one of its towers, asked for when that is first used.
     """
 
-    def __init__(self, network: nn.Module, tokenizer: Callable[[list[str]], Tensor]) -> None:
+    def __init__(
+        self, network: nn.Module, tokenizer: Tokenizer, bring: Callable[[Tower], State] | None = None
+    ) -> None:
+        super().__init__()
         self.network: Any = network
         self._tokenizer = tokenizer
+        self._bring = bring
+        self._brought: set[Tower] = set()
         self._texts: OrderedDict[str, Tensor] = OrderedDict()
 
     @classmethod
     def load(cls, name: str, device: str, folders: weights.Folders) -> Clip:
-        """The checkpoint `name` on `device`; the one already in memory if it is there.
+        """The checkpoint `name` for `device`, float32; the one already in memory if it is there.
+
+        A prompt needs no eyes and a picture no words: either tower is loaded when it is first used, which
+        raises what `weights.load_state` does.
 
         Raises
         ------
-        MissingPackage, MissingModel, DamagedModel
+        MissingPackage
         """
 
         def make() -> Clip:
-            config = models.ARCHITECTURES[models.CHECKPOINTS[name].architecture].config
-            tokenizer = build_tokenizer(config, STARTER_MERGES if name.startswith("starter") else None)
-            return cls(memory.load(name, device, folders), tokenizer)
+            architecture = models.CHECKPOINTS[name].architecture
+            network: Any = models.build(architecture, "meta").eval().requires_grad_(False)
+            network.attn_mask = network.attn_mask.to(device)
+            merges = STARTER_MERGES if name.startswith("starter") else None
+            tokenizer = build_tokenizer(models.ARCHITECTURES[architecture].config, merges)
+            return cls(network, tokenizer, lambda tower: _tensors(tower, name, device, folders))
 
-        return memory.keep((cls, name, device, folders), make)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network runs."""
-        device: torch.device = self.network.logit_scale.device
-        return device
+        return memory.keep(memory.Key(name, device, folders, cls.__name__), make)
 
     @property
     def dimension(self) -> int:
@@ -116,7 +128,9 @@ class Clip:
         """(B, D) float32 vectors of the prompts, L2-normalised; remembered by prompt."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._texts]
         if new:
-            vectors = self.network.encode_text(self.tokenize(new).to(self.device), normalize=True)
+            network = self.tower("text")
+            tokens = self.tokenize(new).to(network.positional_embedding.device)
+            vectors = network.encode_text(tokens, normalize=True)
             self._texts.update(zip(new, vectors.float(), strict=True))
         result = torch.stack([self._texts[prompt] for prompt in prompts])
         while len(self._texts) > REMEMBERED:
@@ -126,20 +140,39 @@ class Clip:
     @torch.inference_mode()
     def image(self, images: Sequence[np.ndarray]) -> Tensor:
         """(B, D) float32 vectors of the pictures, L2-normalised."""
-        vectors: Tensor = self.network.encode_image(self._pixels(images), normalize=True)
+        network = self.tower("visual")
+        vectors: Tensor = network.encode_image(self._pixels(images), normalize=True)
         return vectors.float()
 
     @torch.inference_mode()
     def grid(self, images: Sequence[np.ndarray]) -> Tensor:
         """(B, C, L) float32 patch tokens before the final norm, row by row, without the class token."""
-        output = self.network.visual.forward_intermediates(
+        network = self.tower("visual")
+        output = network.visual.forward_intermediates(
             self._pixels(images), indices=1, intermediates_only=True, output_fmt="NLC"
         )
         tokens: Tensor = output["image_intermediates"][-1]  # (B, L, C)
         return tokens.transpose(1, 2).contiguous().float()
 
+    def tower(self, tower: Tower) -> Any:
+        """The network, with the values of one of its towers; they are loaded here at the first time."""
+        if self._bring is not None and tower not in self._brought:
+            self.network.load_state_dict(self._bring(tower), strict=False, assign=True)
+            self._brought.add(tower)
+        return self.network
+
     def _pixels(self, images: Sequence[np.ndarray]) -> Tensor:
-        return torch.stack([self.preprocess(image) for image in images]).to(self.device)
+        pixels = torch.stack([self.preprocess(image) for image in images])
+        return pixels.to(self.network.visual.class_embedding.device)
+
+
+def _tensors(tower: Tower, name: str, device: str, folders: weights.Folders) -> State:
+    """What belongs to a tower of the checkpoint `name`, on a device."""
+    state = weights.load_state(name, folders).items()
+    own = {key: value for key, value in state if key.startswith("visual.") == (tower == "visual")}
+    # The table of words is looked up, not computed with: what is found there is widened by open_clip.
+    kept = {key: value.to(device) for key, value in own.items() if key == "token_embedding.weight"}
+    return {key: value.to(device, torch.float32) for key, value in own.items() if key not in kept} | kept
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -156,7 +189,7 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
     MissingPackage
         open_clip or something it needs is not installed.
     """
-    network: nn.Module = import_open_clip().CLIP(**config)
+    network: nn.Module = import_open_clip("model").CLIP(**config)
     if network.attn_mask.device.type == "meta":
         # The causal mask belongs to no checkpoint, so nothing would fill it in.
         with torch.device("cpu"):
@@ -164,10 +197,19 @@ def build_network(config: Mapping[str, Any]) -> nn.Module:
     return network
 
 
-def build_tokenizer(config: Mapping[str, Any], merges: Path | None = None) -> Callable[[list[str]], Tensor]:
-    """The tokenizer for a network of `config`; `merges` is a gzipped list of pairs, OpenAI's if `None`."""
-    simple = import_open_clip().SimpleTokenizer
-    options = {} if merges is None else {"bpe_path": str(merges)}
+def build_tokenizer(config: Mapping[str, Any], merges: Path | None = None) -> Tokenizer:
+    """The tokenizer for a network of `config`, whose vocabulary is read at the first prompt.
+
+    `merges` is a gzipped list of pairs, OpenAI's if `None`.
+    """
     context = config["text_cfg"]["context_length"]
-    tokenizer: Callable[[list[str]], Tensor] = simple(context_length=context, **options)
-    return tokenizer
+
+    @cache
+    def tokenizer() -> Tokenizer:
+        module = import_open_clip("tokenizer")
+        if merges is None:  # the module has read OpenAI's own
+            return partial(module.tokenize, context_length=context)
+        made: Tokenizer = module.SimpleTokenizer(str(merges), context_length=context)
+        return made
+
+    return lambda prompts: tokenizer()(prompts)

@@ -9,41 +9,66 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import weights
 
 if TYPE_CHECKING:
     from torch import nn
 
-Kept = TypeVar("Kept")
-
-_kept: dict[Hashable, Any] = {}
+Network = TypeVar("Network", bound="nn.Module")
 
 
-def load(name: str, device: str, folders: weights.Folders) -> nn.Module:
+class Key(NamedTuple):
+    """What a network in memory was made of."""
+
+    name: str
+    device: str
+    folders: weights.Folders
+    form: str  # its precision, or what was built around it
+
+
+_kept: dict[Key, Any] = {}
+
+
+def load(name: str, device: str, folders: weights.Folders, precision: str = "float32") -> nn.Module:
     """The network of a checkpoint, as `weights.load` brings it; the one in memory if it is there.
 
     Raises
     ------
     MissingModel, DamagedModel, CannotWrite, MissingPackage
     """
-    return keep((name, device, folders), lambda: weights.load(name, device, folders))
+    key = Key(name, device, folders, precision)
+    return keep(key, lambda: weights.load(name, device, folders, precision))
 
 
-def keep(key: Hashable, make: Callable[[], Kept]) -> Kept:
-    """What was made for `key` before, else what `make` makes."""
-    kept: Kept | None = _kept.get(key)  # once: another thread may forget it at any moment
+def keep(key: Key, make: Callable[[], Network]) -> Network:
+    """The network that was made for `key` before, else what `make` makes."""
+    kept: Network | None = _kept.get(key)  # once: another thread may forget it at any moment
     if kept is None:
         kept = _kept[key] = make()
     return kept
 
 
+def forget(*names: str) -> None:
+    """Forget the networks of these checkpoints, in every precision, and give the memory back."""
+    for key in (forgotten := [key for key in _kept if key.name in names]):
+        _kept.pop(key, None)
+    if forgotten:
+        _give_back()
+
+
 def unload() -> None:
     """Forget every network and give the memory back to the system."""
     _kept.clear()
+    _give_back()
+
+
+def _give_back() -> None:
+    """Have Python, PyTorch and the C library let go of what nothing refers to any more."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is None:
@@ -59,11 +84,13 @@ def unload() -> None:
             trim(0)
 
 
-def resident_bytes() -> int:
-    """Bytes of the weights that are in memory now."""
-    kept = list(_kept.values())  # a copy, as a run on its thread may add to them
-    networks = [each for each in kept if hasattr(each, "parameters")]
-    return sum(tensor.nbytes for network in networks for tensor in network.parameters())
+def resident_bytes(device: str | None = None) -> int:
+    """Bytes of the weights that are in memory now, or of those on one device; shared ones count once."""
+    kept = list(_kept.items())  # a copy, as a run on its thread may add to them
+    networks = [network for key, network in kept if device in (None, key.device)]
+    tensors = (each for network in networks for each in chain(network.parameters(), network.buffers()))
+    # What was not used yet may be on "meta", where it has a size but takes no memory.
+    return sum({(each.device, each.data_ptr()): each.nbytes for each in tensors if not each.is_meta}.values())
 
 
 def available(device: str) -> int:
