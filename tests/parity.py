@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,8 +140,12 @@ def closed_form(name: str, settings: dict[str, Any], shape: tuple[int, int, int]
             s_churn=settings["s_churn"][0],
             guidance=float(guidance[0].removeprefix("g")),
         )
-        condition = {"share": torch.ones(shape[0])}
-        cloud = _last(samplers.sample(stage, waves, shape, condition=condition))[1]
+        share = torch.ones(shape[0])
+        networks = samplers.Networks(
+            conditional=partial(waves, share=share),
+            both=partial(waves, share=torch.cat([share, torch.zeros_like(share)])),
+        )
+        cloud = _last(samplers.sample(stage, networks, shape))[1]
     return cloud.numpy()
 
 
@@ -169,9 +174,10 @@ def _stage(
     name: str, stage: models.Stage, settings: dict[str, Any], i: int, condition: dict[str, Tensor]
 ) -> Tensor:
     chosen = {key: settings[key][i] for key in ("steps", "s_churn", "guidance")}
-    shape = (1, 6, stage.points)
-    steps = samplers.sample(replace(stage, **chosen), built(name), shape, condition=condition)
-    return _last(steps)[1]
+    stage = replace(stage, **chosen)
+    network: Any = built(name)
+    networks = network.under(guided=samplers.is_guided(stage.guidance), **condition)
+    return _last(samplers.sample(stage, networks, (1, 6, stage.points)))[1]
 
 
 def clip(folder: Path) -> Iterator[Case]:

@@ -15,24 +15,28 @@ from .errors import NoSurface, OutOfMemory
 from .geometry import Mesh, PointCloud
 from .models import Stage
 from .needs import memory_needed
+from .plan import Plan
 from .point_e import samplers
 from .point_e.diffusion import scale_channels
+from .point_e.precision import half_precision
 from .request import Progress, Request
-from .run import Run, model_set, usable_device
+from .run import Overflow, Run, usable_device
 
 Made = TypeVar("Made")
+
+SHOWN = 4096  # points of a preview at most
 
 
 def carry_out(request: Request, folders: weights.Folders | None = None) -> Iterator[Progress]:
     """Carry out a valid request; see `pipeline.generate`."""
-    models, device = model_set(request), usable_device(request.device)
-    run = Run(request, models, device, folders or weights.default_folders())
+    plan = Plan.of(request)
+    run = Run(plan, usable_device(request.device), folders or weights.default_folders())
     yield from _download(run)
     _make_room(run)
     clouds = (yield from _sample(run)) if request.cloud is None else (yield from _given(run))
     seeds = tuple(range(request.seed, request.seed + len(clouds)))
     rank = partial(_rank, clouds=clouds)
-    scores = (yield from _retried(run, rank)) if run.ranked else ()
+    scores = (yield from _retried(run, rank)) if plan.ranked else ()
     order = ranking.best_first(scores) if scores else range(len(clouds))
     clouds, seeds = tuple(clouds[i] for i in order), tuple(seeds[i] for i in order)
     try:
@@ -47,7 +51,7 @@ def carry_out(request: Request, folders: weights.Folders | None = None) -> Itera
 
 def _download(run: Run) -> Iterator[Progress]:
     """Fetch what is not on this machine, counted in megabytes."""
-    for name in run.checkpoints:
+    for name in run.plan.checkpoints:
         for done, total in weights.fetching(name, run.folders):
             yield run.at("download", done >> 20, (total or done) >> 20)
 
@@ -56,8 +60,9 @@ def _make_room(run: Run) -> None:
     """Forget what earlier runs left if this one would not fit; plan it smaller if it still does not."""
 
     def fits() -> bool:
-        needed = memory_needed(run.models.name, run.batch, run.device)
-        return needed <= memory.available(run.device) + memory.resident_bytes()
+        quality, held = run.request.quality, not run.frugal
+        needed = memory_needed(run.models.name, run.batch, run.device, quality, held)
+        return needed <= memory.available(run.device) + memory.resident_bytes(run.device)
 
     if not fits():
         memory.unload()
@@ -66,25 +71,24 @@ def _make_room(run: Run) -> None:
 
 
 def _sample(run: Run) -> Generator[Progress, None, tuple[PointCloud, ...]]:
-    """All variants, as many at once as memory allows."""
+    """All variants of what is asked for, as many at once as memory allows."""
+    embedding = yield from _retried(run, _condition)
     clouds: list[PointCloud] = []
     while run.next_seeds:
-        clouds += yield from _retried(run, _batch)
+        clouds += yield from _retried(run, partial(_batch, embedding=embedding))
         run.finished = len(clouds)
     return tuple(clouds)
 
 
-def _batch(run: Run) -> Generator[Progress, None, list[PointCloud]]:
+def _batch(run: Run, embedding: Tensor) -> Generator[Progress, None, list[PointCloud]]:
     """Variants from noise to the points that were asked for, each from its own stream of draws."""
-    seeds = run.next_seeds
+    seeds, plan = run.next_seeds, run.plan
     noise = _noise(seeds)
-    base, upsample = run.stages
-    embedding = yield from _condition(run)
-    embeddings = embedding.expand(len(seeds), *embedding.shape)
-    coarse = yield from _stage(run, "base", base, noise, {"embeddings": embeddings})
-    condition = {"low_res": coarse, **({"embeddings": embeddings} if upsample.conditioned else {})}
-    samples = yield from _stage(run, "upsample", upsample, noise, condition, coarse)
-    samples = yield from _densify(run, noise, condition, samples)
+    embeddings = embedding.to(run.device).expand(len(seeds), *embedding.shape)
+    coarse = yield from _stage(run, "base", plan.base, noise, {"embeddings": embeddings})
+    seen = {"low_res": coarse, **({"embeddings": embeddings} if plan.upsample.conditioned else {})}
+    samples = yield from _stage(run, "upsample", plan.upsample, noise, seen, coarse)
+    samples = yield from _densify(run, noise, seen, samples)
     return [_cloud(sample, run.request.points) for sample in samples]
 
 
@@ -92,12 +96,12 @@ def _given(run: Run) -> Generator[Progress, None, tuple[PointCloud, ...]]:
     """The cloud of the request, with more points if these were asked for."""
     cloud = run.request.cloud
     assert cloud is not None
-    return ((yield from _retried(run, _denser)) if run.passes else cloud,)
+    return ((yield from _retried(run, _denser)) if run.plan.passes else cloud,)
 
 
 def _denser(run: Run) -> Generator[Progress, None, PointCloud]:
     """More points around an even selection of those that are there."""
-    cloud, count = run.request.cloud, run.stages[0].points
+    cloud, count = run.request.cloud, run.plan.base.points
     assert cloud is not None
     raw = np.concatenate((cloud.points, cloud.colors * np.float32(255)), axis=1, dtype=np.float32)
     spread = meshing.farthest_points(cloud.points, min(count, len(cloud)))
@@ -115,7 +119,7 @@ def _condition(run: Run) -> Generator[Progress, None, Tensor]:
         vector = torch.from_numpy(request.vector.astype(np.float32))
         embedding: Tensor = (vector / vector.norm()).to(run.device)
     elif models.condition == "grid" and request.image is not None:
-        embedding = conditioning.Clip.load(models.clip, run.device, run.folders).grid([request.image])[0]
+        embedding = _clip(run, "visual").grid([request.image])[0]
     else:
         embedding = _wanted(run)
     yield run.at("condition", 1, 1)
@@ -124,11 +128,10 @@ def _condition(run: Run) -> Generator[Progress, None, Tensor]:
 
 def _wanted(run: Run) -> Tensor:
     """CLIP's (D,) vector of the prompt or the picture."""
-    clip = conditioning.Clip.load(run.models.clip, run.device, run.folders)
     if run.request.prompt is not None:
-        return clip.text([run.request.prompt])[0]
+        return _clip(run, "text").text([run.request.prompt])[0]
     assert run.request.image is not None
-    return clip.image([run.request.image])[0]
+    return _clip(run, "visual").image([run.request.image])[0]
 
 
 def _stage(
@@ -144,35 +147,59 @@ def _stage(
 
     `number` is that of the pass where a stage has several.
     """
-    passes = run.passes if name == "densify" else 1
+    passes = run.plan.passes if name == "densify" else 1
     yield run.at(name, number * stage.steps, passes * stage.steps)
-    network: Any = memory.load(
-        run.models.base if name == "base" else run.models.upsample, run.device, run.folders
-    )
-    start = None if stage.start == "noise" else _jittered(condition["low_res"], stage, noise)
+    guided = samplers.is_guided(stage.guidance)
+    checkpoint = run.models.base if name == "base" else run.models.upsample
+    loaded = [_load(run, checkpoint, precision) for precision in _precisions(run, stage)]
+    bound = [network.under(guided=guided, **condition) for network in loaded]
     (count,) = {len(value) for value in condition.values()}
-    steps = samplers.sample(
-        stage,
-        network,
-        (count, 6, stage.points),
-        condition=condition,
-        noise=noise,
-        device=run.device,
-        x=start,
-    )
+    shape = (count, 6, stage.points)
+    start = None if stage.start == "noise" else _jittered(condition["low_res"], stage, noise)
+    steps = samplers.sample(stage, bound[0], shape, half=bound[-1], noise=noise, device=run.device, x=start)
     for step, points in steps:
         sample = points if known is None else torch.cat([known, points], dim=-1)
         step += number * stage.steps
-        yield run.at(name, step, passes * stage.steps, _cloud(sample[0], run.request.points))
+        yield run.at(name, step, passes * stage.steps, partial(_preview, sample[0]))
+    if not run.precise and any(network.overflowed() for network in loaded):
+        raise Overflow
     return sample
+
+
+def _precisions(run: Run, stage: Stage) -> list[str]:
+    """What a stage computes in: at its high noise levels, and at its low ones if that is something else."""
+    half = None if run.precise or not stage.half_below else half_precision(run.device)
+    if half is None:
+        return ["float32"]
+    # float16 with a float32 stream changes no sample, whatever the noise level; bfloat16 is coarser.
+    return [half] if half == "float16" or stage.half_below > stage.sigma_max else ["float32", half]
+
+
+def _load(run: Run, checkpoint: str, precision: str = "float32") -> Any:
+    """A network, in the place of the others where memory is short."""
+    with run.loading():
+        if run.frugal:
+            memory.forget(*(name for name in run.plan.checkpoints if name != checkpoint))
+        return memory.load(checkpoint, run.device, run.folders, precision)
+
+
+def _clip(run: Run, tower: conditioning.Tower) -> conditioning.Clip:
+    """CLIP, likewise, with the tower that is needed of it."""
+    with run.loading():
+        if run.frugal:
+            memory.forget(*(name for name in run.plan.checkpoints if name != run.models.clip))
+        clip = conditioning.Clip.load(run.models.clip, run.device, run.folders)
+        clip.tower(tower)
+        return clip
 
 
 def _densify(
     run: Run, noise: samplers.Noise, condition: dict[str, Tensor], samples: Tensor
 ) -> Generator[Progress, None, Tensor]:
     """Run the upsampler from new noise until there are enough points: it makes a sample of the surface."""
-    for number in range(run.passes):
-        samples = yield from _stage(run, "densify", run.stages[1], noise, condition, samples, number)
+    for number in range(run.plan.passes):
+        stage = run.plan.upsample
+        samples = yield from _stage(run, "densify", stage, noise, condition, samples, number)
     return samples
 
 
@@ -196,12 +223,12 @@ def _jittered(coarse: Tensor, stage: Stage, noise: samplers.Noise) -> Tensor:
 def _rank(run: Run, clouds: Sequence[PointCloud]) -> Generator[Progress, None, tuple[float, ...]]:
     """How much each cloud looks like the prompt or the picture."""
     scores = []
-    yield run.at("rank", 0, len(clouds), clouds[0])
-    clip = conditioning.Clip.load(run.models.clip, run.device, run.folders)
+    yield run.at("rank", 0, len(clouds), lambda: clouds[0])
+    clip = _clip(run, "visual")
     wanted = _wanted(run)
     for i, cloud in enumerate(clouds, 1):
         scores.append(ranking.similarity(clip, wanted, cloud))
-        yield run.at("rank", i, len(clouds), clouds[0])
+        yield run.at("rank", i, len(clouds))
     return tuple(scores)
 
 
@@ -217,15 +244,15 @@ def _mesh(run: Run, clouds: Sequence[PointCloud]) -> Generator[Progress, None, t
 
 def _meshed(run: Run, cloud: PointCloud, number: int, count: int) -> Generator[Progress, None, Mesh]:
     """One of `count` meshes."""
-    network: Any = memory.load(run.models.sdf, run.device, run.folders)
-    steps = meshing.mesh_from_cloud(network, cloud, run.resolution, run.device)
+    network = _load(run, run.models.sdf)
+    steps = meshing.mesh_from_cloud(network, cloud, run.plan.resolution, run.device)
     while True:
         try:
             done, total = next(steps)
         except StopIteration as finished:
             mesh: Mesh = finished.value
             return mesh
-        yield run.at("mesh", number * total + done, count * total, cloud)
+        yield run.at("mesh", number * total + done, count * total, lambda: cloud)
 
 
 def _retried(
@@ -235,6 +262,8 @@ def _retried(
     while True:
         try:
             return (yield from work(run))
+        except Overflow:
+            run.overflowed()
         except (RuntimeError, MemoryError) as error:
             if not memory.is_exhausted(error):
                 raise
@@ -244,6 +273,11 @@ def _retried(
                     "choose fewer points, a smaller model set or another device."
                 ) from error
         memory.unload()  # out here, where the error no longer holds on to what it met
+
+
+def _preview(sample: Tensor) -> PointCloud:
+    """An even selection of one sample, (6, N) raw."""
+    return _cloud(sample[:, :: -(-sample.shape[1] // SHOWN)], None)
 
 
 def _cloud(sample: Tensor, count: int | None) -> PointCloud:

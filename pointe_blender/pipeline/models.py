@@ -1,14 +1,15 @@
-"""What exists: checkpoints with their sources, the sets that work together, and what they take.
+"""Model sets: checkpoints that work together, how they are sampled, and what they take.
 
-Facts only; files are the business of `store` and `weights`. Nothing here imports torch.
+Facts only; nothing here imports torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from .architectures import ARCHITECTURES, STARTER, STARTER_CONFIG, Architecture, build
+from .checkpoints import CHECKPOINTS, Checkpoint, HubFile
 
 __all__ = [
     "ARCHITECTURES",
@@ -26,107 +27,6 @@ __all__ = [
 ]
 
 
-class HubFile(NamedTuple):
-    """A file on the Hugging Face Hub."""
-
-    repo: str
-    repo_type: Literal["model", "dataset", "space"]
-    path: str
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Weights for one architecture, and where they come from.
-
-    Attributes
-    ----------
-    file
-        Its name at the source, and in a folder of the user's.
-    megabytes
-        About how large the download is.
-    urls, hub
-        Sources, tried in this order; both empty when it ships inside the package.
-    size, sha256
-        Exact bytes and hash of the file, `None` where nobody published them.
-    key
-        Where the state dict lies inside the file; `None`: the file is one.
-    """
-
-    name: str
-    architecture: str
-    file: str
-    megabytes: int
-    urls: tuple[str, ...] = ()
-    hub: HubFile | None = None
-    size: int | None = None
-    sha256: str | None = None
-    licence: str = "MIT"
-    key: str | None = None
-
-    @property
-    def packaged(self) -> bool:
-        """Whether it ships inside the package."""
-        return not self.urls and self.hub is None
-
-
-def _official(name: str, file: str, megabytes: int, *, copied: bool = False, **known: Any) -> Checkpoint:
-    """A checkpoint at OpenAI's address; `copied`: the Hub has the same file."""
-    hub = HubFile("MirageML/point-e", "space", f"point_e_model_cache/{file}") if copied else None
-    url = f"https://openaipublic.azureedge.net/main/point-e/{file}"
-    return Checkpoint(name, name, file, megabytes, (url,), hub, **known)
-
-
-def _starter(part: str, sha256: str) -> Checkpoint:
-    name, file = f"starter-{part}", f"{part}.safetensors"
-    return Checkpoint(name, name, file, 3, sha256=sha256, licence="GPL-3.0-or-later")
-
-
-_TEXTVEC_HASH = "c01c13df8f2f6ebdc4daf360625350a3715e7cd3ed4ac93e577f9f1958bfccc4"
-_UPSAMPLE_HASH = "07881c369ee0bef1a45b8ff1f464626a099a6023eef4197e4a445f5dce37ed20"
-_CAP3D = "pointE_finetuned_with_825kdata.pth"
-_CAP3D_HASH = "703a73076fd8218e957c59a053503b0778d6af5d5e7ad13394a35fd36148f98b"
-_CLIP_HASH = "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"
-
-CHECKPOINTS: dict[str, Checkpoint] = {
-    checkpoint.name: checkpoint
-    for checkpoint in (
-        _official("base40M-textvec", "base_40m_textvec.pt", 161, copied=True, sha256=_TEXTVEC_HASH),
-        _official("base40M-imagevec", "base_40m_imagevec.pt", 161),
-        _official("base40M-uncond", "base_40m_uncond.pt", 160),
-        _official("base40M", "base_40m.pt", 162, copied=True),
-        _official("base300M", "base_300m.pt", 1247, copied=True),
-        _official("base1B", "base_1b.pt", 4977, copied=True),
-        _official("upsample", "upsample_40m.pt", 162, copied=True, sha256=_UPSAMPLE_HASH),
-        _official("sdf", "sdf.pt", 38, copied=True),
-        _official("pointnet", "pointnet.pt", 23, key="model_state_dict"),
-        Checkpoint(
-            "cap3d-textvec",
-            "base40M-textvec",
-            _CAP3D,
-            484,
-            hub=HubFile("tiange/Cap3D", "dataset", f"misc/our_finetuned_models/{_CAP3D}"),
-            sha256=_CAP3D_HASH,
-            licence="ODC-By-1.0",
-            key="model_state_dict",
-        ),
-        Checkpoint(
-            "clip-vit-l-14",
-            "clip-vit-l-14",
-            "ViT-L-14.pt",
-            933,
-            (f"https://openaipublic.azureedge.net/clip/models/{_CLIP_HASH}/ViT-L-14.pt",),
-            HubFile("MirageML/point-e", "space", "point_e_model_cache/ViT-L-14.pt"),
-            size=932_768_134,
-            sha256=_CLIP_HASH,
-        ),
-        _starter("clip", "dcb42669d33192c018d238773cac96b377e386161417226c93b3e1c6eca45fa6"),
-        _starter("base", "e2d550c385fca0a17ef223196d116e70b1b4003955eb9d1dd119a380a819b10d"),
-        _starter("upsample", "1427b91004c7d9dca4f816bf75cbd3d7583fd46a4cccf3aa9498bc9aaafbf4ec"),
-        _starter("sdf", "38e337cf18c82ece132844459516385a2d0689957a0201d0347f542a91109833"),
-    )
-}
-
-
 @dataclass(frozen=True)
 class Stage:
     """How one network of a set is sampled.
@@ -138,11 +38,20 @@ class Stage:
     diffusion
         A released noise schedule with its eps prediction, or Karras et al.'s preconditioning.
     sampler
-        "heun", "dpm" or "euler_ancestral".
+        One of the released ones, "heun", "dpm" and "euler_ancestral", or of those with one evaluation a step,
+        "unipc" and "dpmpp".
+    order
+        Of "unipc".
     steps, sigma_min, sigma_max, rho, s_churn
         Karras noise levels, in units of the scaled data.
+    whole_levels
+        Whether the network is told the noise level in whole numbers, as the released samplers do.
     guidance
         Scale of classifier-free guidance; 0 and 1 mean none.
+    guided_above
+        Noise levels down to this one are guided; below it guidance changes nothing that is seen.
+    half_below
+        Noise levels below this one may be computed in half precision; 0: none.
     start
         From noise, or from the coarse cloud with noise of `sigma_max` on it.
     conditioned
@@ -153,13 +62,17 @@ class Stage:
 
     points: int
     diffusion: Literal["cosine", "linear", "edm"]
-    sampler: Literal["heun", "dpm", "euler_ancestral"] = "heun"
+    sampler: Literal["heun", "dpm", "euler_ancestral", "unipc", "dpmpp"] = "heun"
+    order: int = 3
     steps: int = 64
     sigma_min: float = 1e-3
     sigma_max: float = 120.0
     rho: float = 7.0
     s_churn: float = 3.0
+    whole_levels: bool = True
     guidance: float = 3.0
+    guided_above: float = 0.0
+    half_below: float = 0.0
     start: Literal["noise", "coarse"] = "noise"
     conditioned: bool = True
     sigma_data: float | None = None
@@ -177,6 +90,8 @@ class ModelSet:
         What it can be asked with.
     clip, base, upsample, sdf
         Names of checkpoints.
+    schedule
+        Its row in `schedules.json`: how the stages are sampled when not as they are here.
     resolution
         Lattice points along each side of the distance field, unless asked otherwise.
     condition
@@ -196,6 +111,7 @@ class ModelSet:
     sdf: str
     base_stage: Stage
     upsample_stage: Stage
+    schedule: str
     resolution: int
     condition: Literal["vector", "grid"]
     licence: str
@@ -231,6 +147,7 @@ def _official_set(name: str, label: str, summary: str, base: str, licence: str =
         sdf="sdf",
         base_stage=_BASE,
         upsample_stage=_UPSAMPLE if grid else _UNCONDITIONED,
+        schedule="released-guided" if grid else "released",
         resolution=128,
         condition=config["condition"],
         licence=licence,
@@ -249,6 +166,7 @@ _SETS = (
         sdf="starter-sdf",
         base_stage=Stage(**STARTER_CONFIG["stages"]["base"]),
         upsample_stage=Stage(**STARTER_CONFIG["stages"]["upsample"]),
+        schedule="starter",
         resolution=64,
         condition=STARTER_CONFIG["networks"]["base"]["condition"],
         licence="GPL-3.0-or-later",

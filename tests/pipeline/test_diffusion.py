@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,46 +45,63 @@ def test_the_cosine_schedule_is_nichol_and_dhariwals() -> None:
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_a_noise_level_is_found_again_from_its_sigma_and_truncated(schedule: str) -> None:
     diffusion = GaussianDiffusion(schedule)  # type: ignore[arg-type]
-    sigmas = np.sqrt(1 / diffusion.alphas_cumprod - 1)
+    sigmas = diffusion.sigmas
     between = np.sqrt(sigmas[100:900] * sigmas[101:901])
-    np.testing.assert_array_equal(diffusion.time(torch.tensor(between)), np.arange(100, 900))
-    ends = torch.tensor([0.0, 1e-3, sigmas[0] * 0.9, sigmas[-1] * 1.1, 1e6])
-    assert diffusion.time(ends).tolist() == [0, 0, 0, 1023, 1023]
+    assert [diffusion.level(sigma) for sigma in between] == list(range(100, 900))
+    ends = [0.0, 1e-3, sigmas[0] * 0.9, sigmas[-1] * 1.1, 1e6]
+    assert [diffusion.level(sigma) for sigma in ends] == [0, 0, 0, 1023, 1023]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
-def test_the_true_noise_gives_the_clean_points_at_every_trained_level(schedule: str) -> None:
-    diffusion = GaussianDiffusion(schedule)  # type: ignore[arg-type]
-    levels = [0, 5, 300, 500]
-    sigmas = np.sqrt(1 / diffusion.alphas_cumprod - 1)
-    # A little above each level: below it, it would be truncated to the one before.
-    sigma = torch.tensor(sigmas[levels] + 0.02 * np.diff(sigmas)[levels], dtype=torch.float32)
+def test_in_fractions_every_noise_level_is_its_own_sigmas(schedule: str) -> None:
+    diffusion = GaussianDiffusion(schedule, whole_levels=False)  # type: ignore[arg-type]
+    found = [diffusion.level(sigma) for sigma in diffusion.sigmas]
+    np.testing.assert_allclose(found, range(1024), atol=1e-6)
+    halfway = math.sqrt(diffusion.sigmas[300] * diffusion.sigmas[301])
+    assert diffusion.level(halfway) == pytest.approx(300.5)
+    assert [diffusion.level(sigma) for sigma in (1e-4, 1e6)] == [0, 1023]
+
+
+@pytest.mark.parametrize("whole_levels", [True, False])
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_the_true_noise_gives_the_clean_points(schedule: str, whole_levels: bool) -> None:
+    """At every sigma where levels are told in fractions, near the trained ones where they are truncated."""
+    diffusion = GaussianDiffusion(schedule, whole_levels=whole_levels)  # type: ignore[arg-type]
     torch.manual_seed(0)
-    clean, noise = torch.rand(4, 6, 50) * 2 - 1, torch.randn(4, 6, 50)
+    clean, noise = torch.rand(2, 6, 50) * 2 - 1, torch.randn(2, 6, 50)
     asked: list[Tensor] = []
 
     def network(x: Tensor, t: Tensor) -> Tensor:
-        asked.extend((x, t))
+        asked[:] = (x, t)
         return torch.cat([noise, torch.full_like(noise, torch.nan)], dim=1)
 
-    x0 = diffusion.denoise(network, clean + sigma[:, None, None] * noise, sigma)
-    torch.testing.assert_close(x0, clean, atol=5e-3, rtol=0)
-    x, t = asked
-    assert t.tolist() == levels and x.dtype == t.dtype == torch.float32
-    alpha = torch.tensor(diffusion.alphas_cumprod[levels], dtype=torch.float32)[:, None, None]
-    torch.testing.assert_close(x, alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, atol=1e-3, rtol=0)
+    for level in (0, 5, 300, 500):
+        # A little above each level: below it, it would be truncated to the one before.
+        part = 0.02 if whole_levels else 0.5
+        low, high = diffusion.sigmas[level : level + 2]
+        sigma = float(np.float32(low + part * (high - low)))
+        x0 = diffusion.denoise(network, clean + sigma * noise, sigma)
+        torch.testing.assert_close(x0, clean, atol=5e-3 if whole_levels else 1e-4, rtol=0)
+        x, t = asked
+        assert x.dtype == t.dtype == torch.float32
+        if whole_levels:
+            assert t.tolist() == [level] * 2
+        else:
+            assert level < t[0] < level + 1
+        alpha = 1 / (1 + sigma**2)
+        expected = math.sqrt(alpha) * clean + math.sqrt(1 - alpha) * noise
+        torch.testing.assert_close(x, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("diffusion", [GaussianDiffusion("cosine"), EDM(SIGMA_DATA)])
 def test_estimates_are_clipped_unless_told_otherwise(diffusion: GaussianDiffusion | EDM) -> None:
-    x, sigma = torch.full((2, 6, 5), 40.0), torch.tensor([3.0, 20.0])
+    x = torch.full((2, 6, 5), 40.0)
 
-    def network(x: Tensor, t: Tensor, shift: Tensor) -> Tensor:
-        return torch.zeros(2, 12, 5) + shift
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        return torch.full((2, 12, 5), 0.1)
 
-    shift = torch.tensor(0.1)
-    assert diffusion.denoise(network, x, sigma, shift=shift).abs().max() == 1
-    assert diffusion.denoise(network, x, sigma, clip=False, shift=shift).abs().max() > 1
+    assert diffusion.denoise(network, x, 3.0).abs().max() == 1
+    assert diffusion.denoise(network, x, 3.0, clip=False).abs().max() > 1
 
 
 def gaussian_network(x: Tensor, t: Tensor) -> Tensor:
@@ -92,11 +110,11 @@ def gaussian_network(x: Tensor, t: Tensor) -> Tensor:
 
 
 def test_edm_denoises_gaussian_data_by_the_wiener_filter() -> None:
-    sigma = torch.tensor([0.01, 0.5, 50.0])
     x = torch.randn(3, 6, 20)
-    gain = SIGMA_DATA**2 / (SIGMA_DATA**2 + sigma**2)
-    found = EDM(SIGMA_DATA).denoise(gaussian_network, x, sigma, clip=False)
-    torch.testing.assert_close(found, gain[:, None, None] * x)
+    for sigma in (0.01, 0.5, 50.0):
+        gain = SIGMA_DATA**2 / (SIGMA_DATA**2 + sigma**2)
+        found = EDM(SIGMA_DATA).denoise(gaussian_network, x, sigma, clip=False)
+        torch.testing.assert_close(found, gain * x)
 
 
 def test_edm_loss_of_the_exact_denoiser_is_one_at_every_noise_level() -> None:
@@ -120,10 +138,13 @@ def test_edm_loss_is_the_weighted_error_of_the_denoiser() -> None:
 
     push = torch.tensor(0.3)
     loss = edm.loss(network, clean, sigma, noise, push=push)
-    x = clean + sigma[:, None, None] * noise
-    error = (edm.denoise(network, x, sigma, clip=False, push=push) - clean).square().mean(dim=(1, 2))
-    torch.testing.assert_close(loss, error * (sigma**2 + 0.6**2) / (sigma * 0.6) ** 2)
-    torch.testing.assert_close(asked[0], torch.tensor([250 * math.log(s) for s in sigma.tolist()]))
+    levels = sigma.tolist()
+    torch.testing.assert_close(asked[0], torch.tensor([250 * math.log(level) for level in levels]))
+    for i, level in enumerate(levels):
+        x = clean[i : i + 1] + level * noise[i : i + 1]
+        x0 = edm.denoise(partial(network, push=push), x, level, clip=False)
+        error = (x0 - clean[i : i + 1]).square().mean()
+        torch.testing.assert_close(loss[i], error * (level**2 + 0.6**2) / (level * 0.6) ** 2)
 
 
 def test_edm_loss_has_gradients_in_bfloat16_too() -> None:

@@ -25,7 +25,7 @@ from pointe_blender.pipeline import (
 )
 from pointe_blender.pipeline.conditioning import Clip
 from pointe_blender.pipeline.meshing import is_closed
-from pointe_blender.pipeline.models import MODEL_SETS
+from pointe_blender.pipeline.models import MODEL_SETS, STARTER
 from pointe_blender.pipeline.point_e import samplers
 from pointe_blender.pipeline.starter.evaluate import main_color
 from pointe_blender.pipeline.weights import Folders, default_folders
@@ -62,8 +62,15 @@ def test_a_prompt_becomes_a_cloud_and_a_closed_mesh():
     assert main_color(mesh.colors) == "red"
     assert (result.models, result.device, result.notice) == ("starter", "cpu", "")
     assert (result.seeds, result.scores) == ((1,), ())
-    assert set(result.seconds) == {"condition", "base", "upsample", "mesh", "total"}
+    assert set(result.seconds) == {"load", "condition", "base", "upsample", "mesh", "total"}
     assert sum(result.seconds.values()) == pytest.approx(2 * result.seconds["total"])
+
+
+@pytest.mark.parametrize("quality", ["high", "fast"])
+def test_every_quality_makes_what_was_asked_for(quality):
+    (cloud,) = made(Request(prompt="a blue sofa", output="cloud", device="cpu", quality=quality)).clouds
+    assert cloud.points.shape == (4096, 3)
+    assert main_color(cloud.colors) == "blue"
 
 
 def test_equal_requests_make_equal_clouds_and_other_seeds_others():
@@ -94,8 +101,7 @@ def test_every_variant_can_be_made_again_alone():
     assert sorted(result.seeds) == [5, 6, 7]
     for seed, cloud in zip(result.seeds, result.clouds, strict=True):
         alone = made(Request(prompt="a green tree", seed=seed, output="cloud", **LIGHT))
-        # A batch multiplies matrices of another shape: only last bits differ.
-        np.testing.assert_allclose(alone.clouds[0].points, cloud.points, atol=1e-3)
+        assert np.array_equal(alone.clouds[0].points, cloud.points)
 
 
 def test_variants_come_best_first():
@@ -153,16 +159,18 @@ def test_what_does_not_fit_is_made_in_smaller_batches(monkeypatch):
     together = made(Request(prompt="a red chair", count=3, **LIGHT))
     sample, sizes = samplers.sample, []
 
-    def crowded(stage, network, shape, **options):
+    def crowded(stage, networks, shape, **options):
         sizes.append(shape[0])
         if shape[0] > 1:
             raise torch.OutOfMemoryError("no room")
-        return sample(stage, network, shape, **options)
+        return sample(stage, networks, shape, **options)
 
     monkeypatch.setattr(samplers, "sample", crowded)
+    # Under another name the CPU stands for a GPU, which makes all variants at once.
+    monkeypatch.setattr(generation, "usable_device", lambda name: "cpu:0")
     updates = list(generate(Request(prompt="a red chair", count=3, **LIGHT)))
     result = updates[-1].result
-    assert sizes[:2] == [3, 1]
+    assert sizes[:3] == [3, 3, 1]  # again with the other networks out of the way, then fewer
     assert result.seeds == together.seeds
     assert "not enough memory" in result.notice
     for one, other in zip(result.clouds, together.clouds, strict=True):
@@ -171,19 +179,19 @@ def test_what_does_not_fit_is_made_in_smaller_batches(monkeypatch):
 
 
 def test_what_fits_no_gpu_is_made_on_the_cpu(monkeypatch):
-    """A GPU on which nothing has room, in the place of the one that this test need not have."""
+    """The CPU under another name stands for a GPU on which no network has room."""
     load = weights.load
 
-    def full(name, device, folders):
+    def full(name, device, folders, precision="float32"):
         if device != "cpu":
             raise torch.OutOfMemoryError("no room")
-        return load(name, device, folders)
+        return load(name, device, folders, precision)
 
     memory.unload()
     monkeypatch.setattr(weights, "load", full)
-    monkeypatch.setattr(generation, "usable_device", lambda name: "cuda")
+    monkeypatch.setattr(generation, "usable_device", lambda name: "cpu:0")
     monkeypatch.setattr(memory, "available", lambda device: 1 << 40)
-    result = made(Request(prompt="a red chair", models="light", steps=3, resolution=16, device="cuda"))
+    result = made(Request(prompt="a red chair", models="light", steps=3, resolution=16))
     assert result.device == "cpu"
     assert "made on the CPU" in result.notice
     assert is_closed(result.meshes[0].triangles)
@@ -196,6 +204,39 @@ def test_where_nothing_fits_it_says_what_to_choose(monkeypatch):
     monkeypatch.setattr(samplers, "sample", full)
     with pytest.raises(OutOfMemory, match="smaller model set"):
         made(Request(prompt="a red chair", **LIGHT))
+
+
+def test_where_room_is_short_networks_come_one_after_the_other(monkeypatch):
+    """Room for the largest of them, not for all: the same comes out, and only the last one stays."""
+    request = Request(prompt="a red chair", **LIGHT)
+    at_ease = made(request)
+    held = {True: 1 << 60, False: 0}
+    monkeypatch.setattr(generation, "memory_needed", lambda *_: held[_[-1]])
+    result = made(request)
+    assert np.array_equal(result.clouds[0].points, at_ease.clouds[0].points)
+    assert result.notice == ""  # it only takes the time of loading them again
+    assert 0 < memory.resident_bytes() < 2 * (STARTER / "sdf.safetensors").stat().st_size
+
+
+def test_what_half_precision_cannot_hold_is_computed_in_full(monkeypatch):
+    """A network whose numbers are beyond float16: the run begins again in float32, and says so."""
+    request = Request(prompt="a red chair", seed=2, output="cloud", **LIGHT)
+    monkeypatch.setattr(generation, "half_precision", lambda device: None)
+    in_full = made(request)
+    load = memory.load
+
+    def vast(name, device, folders, precision="float32"):
+        network = load(name, device, folders, precision)
+        if precision == "float16":
+            network.backbone.resblocks[0].mlp.c_fc.weight.mul_(1e5)
+        return network
+
+    monkeypatch.setattr(memory, "load", vast)
+    monkeypatch.setattr(generation, "half_precision", lambda device: "float16")
+    result = made(request)
+    assert np.array_equal(result.clouds[0].points, in_full.clouds[0].points)
+    assert "Half precision" in result.notice
+    memory.unload()
 
 
 def test_remaining_time_is_told_and_ends_at_nothing():
@@ -233,7 +274,7 @@ def test_a_vector_stands_for_the_prompt_it_came_from():
         for what in ({"prompt": "a red chair"}, {"vector": 3 * vector})
     )
     # Normalising once more changes last bits, which sixty units of noise make visible.
-    np.testing.assert_allclose(spoken.clouds[0].points, shown.clouds[0].points, atol=1e-3)
+    np.testing.assert_allclose(spoken.clouds[0].points, shown.clouds[0].points, atol=5e-3)
 
 
 def test_a_picture_is_enough():

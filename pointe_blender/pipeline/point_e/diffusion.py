@@ -1,11 +1,12 @@
 """Noise: how clean points and noisy points relate, and what the network is asked to predict.
 
 Both diffusions answer the one question that samplers ask: given points with noise of standard
-deviation sigma, what are the clean points? Tables are float64 on the host; a device sees float32 only.
+deviation sigma, what are the clean points? Noise levels are numbers of the host; a device sees float32 only.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import accumulate, repeat
@@ -19,8 +20,8 @@ from torch import Tensor
 CHANNEL_SCALES = (2.0, 2.0, 2.0, 0.007843137255, 0.007843137255, 0.007843137255)
 CHANNEL_BIASES = (0.0, 0.0, 0.0, -1.0, -1.0, -1.0)
 
-Network = Callable[..., Tensor]
-"""`network(x (B, C, N), t (B,), **condition) -> (B, C or more, N)`."""
+Network = Callable[[Tensor, Tensor], Tensor]
+"""`network(x (B, C, N), t (B,)) -> (B, C or more, N)`; whatever it depends on beside is bound to it."""
 
 
 def scale_channels(cloud: Tensor) -> Tensor:
@@ -38,10 +39,8 @@ def unscale_channels(x: Tensor) -> Tensor:
 class Denoiser(Protocol):
     """What a sampler needs of a diffusion."""
 
-    def denoise(
-        self, network: Network, x: Tensor, sigma: Tensor, clip: bool = True, **condition: Tensor
-    ) -> Tensor:
-        """Estimate the clean points (B, C, N) from x with noise of standard deviation sigma (B,)."""
+    def denoise(self, network: Network, x: Tensor, sigma: float, clip: bool = True) -> Tensor:
+        """Estimate the clean points (B, C, N) from x with noise of standard deviation sigma."""
 
 
 class GaussianDiffusion:
@@ -55,21 +54,29 @@ class GaussianDiffusion:
         "cosine" or "linear".
     steps
         Noise levels the network was trained with.
+    whole_levels
+        Whether the network is told the level below in whole numbers, as the released samplers do, or the
+        level itself, in fractions.
     """
 
-    def __init__(self, schedule: Literal["cosine", "linear"], steps: int = 1024) -> None:
+    def __init__(
+        self, schedule: Literal["cosine", "linear"], steps: int = 1024, whole_levels: bool = True
+    ) -> None:
         self.steps = steps
+        self.whole_levels = whole_levels
         self.alphas_cumprod = np.cumprod(1 - _betas(schedule, steps))
+        self.sigmas = np.sqrt(1 / self.alphas_cumprod - 1)
+        """(steps,) float64: ratio of noise to signal at each level, rising; below the first is untrained."""
 
-    def time(self, sigma: Tensor) -> npt.NDArray[np.int64]:
-        """The noise level, 0 to steps - 1, whose ratio of noise to signal is sigma (B,): (B,) int64."""
-        alpha = (1 / (sigma.float().cpu() ** 2 + 1)).numpy()
-        interpolated = np.interp(alpha, self.alphas_cumprod[::-1], np.arange(self.steps)[::-1])
-        return interpolated.astype(np.int64)  # truncated, as the released samplers do
+    def level(self, sigma: float) -> float:
+        """The noise level, 0 to steps - 1, whose ratio of noise to signal is sigma."""
+        if not self.whole_levels:
+            return float(np.interp(np.log(sigma), np.log(self.sigmas), np.arange(self.steps)))
+        # In the released code's precision and order: where it is truncated, a last bit decides.
+        alpha = (1 / (torch.tensor(sigma, dtype=torch.float32) ** 2 + 1)).item()
+        return float(int(np.interp(alpha, self.alphas_cumprod[::-1], np.arange(self.steps)[::-1])))
 
-    def denoise(
-        self, network: Network, x: Tensor, sigma: Tensor, clip: bool = True, **condition: Tensor
-    ) -> Tensor:
+    def denoise(self, network: Network, x: Tensor, sigma: float, clip: bool = True) -> Tensor:
         """Estimate the clean points.
 
         Parameters
@@ -79,25 +86,22 @@ class GaussianDiffusion:
         x
             (B, C, N) clean points plus noise of standard deviation sigma.
         sigma
-            (B,) float32; best on the host, where it is looked up.
+            Above 0; a number of the host, so that nothing waits for the device.
         clip
             Clamp the estimate to [-1, 1].
-        condition
-            Passed on to the network.
 
         Returns
         -------
         Tensor
             (B, C, N).
         """
-        level = self.time(sigma)
-        alphas = self.alphas_cumprod[level]
-        shrink = (1 / (sigma.float().cpu() ** 2 + 1) ** 0.5).numpy()
-        # One upload for everything this evaluation needs to know about its noise level.
-        t, c_in, c_x, c_eps = _upload(x, level, shrink, np.sqrt(1 / alphas), np.sqrt(1 / alphas - 1))
-        x = x * _wide(c_in)
-        eps = network(x, t, **condition)[:, : x.shape[1]]
-        x0 = _wide(c_x) * x - _wide(c_eps) * eps
+        level = self.level(sigma)
+        shrink = (1 / (torch.tensor(sigma, dtype=torch.float32) ** 2 + 1) ** 0.5).item()
+        # A whole level is that of a slightly smaller sigma, whose relation to the points it keeps.
+        known = float(self.sigmas[int(level)]) if self.whole_levels else sigma
+        x = x * shrink
+        eps = network(x, x.new_full((len(x),), level))[:, : x.shape[1]]
+        x0 = math.sqrt(1 + known**2) * x - known * eps
         return x0.clamp(-1, 1) if clip else x0
 
     @torch.inference_mode()
@@ -109,7 +113,6 @@ class GaussianDiffusion:
         *,
         generator: torch.Generator | None = None,
         clip: bool = True,
-        **condition: Tensor,
     ) -> Iterator[tuple[int, Tensor]]:
         """Sample by the ancestral loop (Ho et al. 2020, algorithm 2) with learned variances.
 
@@ -123,8 +126,8 @@ class GaussianDiffusion:
             2 to `self.steps` noise levels, spread evenly.
         generator
             Host generator of the draws; the global one by default.
-        clip, condition
-            As in `denoise`.
+        clip
+            Clamp the estimates to [-1, 1].
 
         Yields
         ------
@@ -149,7 +152,7 @@ class GaussianDiffusion:
         channels = x.shape[1]
         for i in reversed(range(steps)):
             c_x, c_eps, log_upper, log_lower, mean_x0, mean_x = rows[i]
-            out = network(x, x.new_full((len(x),), float(levels[i])), **condition)
+            out = network(x, x.new_full((len(x),), float(levels[i])))
             x0 = c_x * x - c_eps * out[:, :channels]
             x0 = x0.clamp(-1, 1) if clip else x0
             share = (out[:, channels : 2 * channels] + 1) / 2
@@ -172,16 +175,21 @@ class EDM:
     def __init__(self, sigma_data: float) -> None:
         self.sigma_data = sigma_data
 
-    def denoise(
-        self, network: Network, x: Tensor, sigma: Tensor, clip: bool = True, **condition: Tensor
-    ) -> Tensor:
+    def denoise(self, network: Network, x: Tensor, sigma: float, clip: bool = True) -> Tensor:
         """Estimate the clean points: D in equation 7. Parameters as in `GaussianDiffusion.denoise`."""
-        c_skip, c_out, _, _ = self._preconditioning(sigma.to(x.device))
-        x0 = _wide(c_skip) * x + _wide(c_out) * self._raw(network, x, sigma.to(x.device), condition)
+        total = sigma**2 + self.sigma_data**2
+        t = x.new_full((len(x),), 250 * math.log(sigma))
+        raw = network(x / math.sqrt(total), t)[:, : x.shape[1]].float()
+        x0 = self.sigma_data**2 / total * x + sigma * self.sigma_data / math.sqrt(total) * raw
         return x0.clamp(-1, 1) if clip else x0
 
     def loss(
-        self, network: Network, x_start: Tensor, sigma: Tensor, noise: Tensor, **condition: Tensor
+        self,
+        network: Callable[..., Tensor],
+        x_start: Tensor,
+        sigma: Tensor,
+        noise: Tensor,
+        **condition: Tensor,
     ) -> Tensor:
         """Mean squared error of each sample, against a target of unit variance (equation 8).
 
@@ -205,21 +213,12 @@ class EDM:
         Tensor
             (B,) float32.
         """
-        c_skip, c_out, _, _ = self._preconditioning(sigma)
+        total = sigma**2 + self.sigma_data**2
+        c_skip, c_out = self.sigma_data**2 / total, sigma * self.sigma_data / total.sqrt()
         x = x_start + _wide(sigma) * noise
         target = (x_start - _wide(c_skip) * x) / _wide(c_out)
-        return (self._raw(network, x, sigma, condition) - target).square().mean(dim=(1, 2))
-
-    def _raw(self, network: Network, x: Tensor, sigma: Tensor, condition: dict[str, Tensor]) -> Tensor:
-        """F in equation 7, float32."""
-        _, _, c_in, c_noise = self._preconditioning(sigma)
-        return network(_wide(c_in) * x, c_noise, **condition)[:, : x.shape[1]].float()
-
-    def _preconditioning(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """c_skip, c_out, c_in and c_noise of table 1, the last in the thousandths of the released code."""
-        total = sigma**2 + self.sigma_data**2
-        c_skip = self.sigma_data**2 / total
-        return c_skip, sigma * self.sigma_data / total.sqrt(), 1 / total.sqrt(), 1000 * 0.25 * sigma.log()
+        raw = network(_wide(1 / total.sqrt()) * x, 250 * sigma.log(), **condition)[:, : x.shape[1]].float()
+        return (raw - target).square().mean(dim=(1, 2))
 
 
 @cache
@@ -236,11 +235,6 @@ def _spread(total: int, count: int) -> list[int]:
     """`count` of `total` noise levels, first and last among them, rounded as the released code does."""
     stride = (total - 1) / (count - 1)
     return [round(v) for v in accumulate(repeat(stride, count - 1), initial=0.0)]
-
-
-def _upload(x: Tensor, *rows: npt.NDArray[np.generic]) -> Tensor:
-    """Rows of (B,) host numbers as one float32 tensor on x's device."""
-    return torch.from_numpy(np.stack(rows).astype(np.float32)).to(x.device)
 
 
 def _wide(v: Tensor) -> Tensor:
