@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .. import PointCloud, Request, Result, generate
 from ..meshing import farthest_points, is_closed
+from ..metrics.sets import chamfer_between
 from ..models import STARTER
 from .data import Dataset, make
 from .kinds import KINDS
@@ -42,18 +43,10 @@ def test_labels(per_kind: int, r: Random) -> list[Label]:
     return labels
 
 
-def chamfer(a: Tensor, b: Tensor) -> Tensor:
-    """Mean distance to the nearest point, from a (M, N, 3) to b (M, N, 3) and back: (M,)."""
-    distance = torch.cdist(a, b)
-    return (distance.amin(1).mean(1) + distance.amin(2).mean(1)) / 2
-
-
 def nearest_kinds(clouds: Tensor, references: Tensor) -> Tensor:
-    """Chamfer distance of clouds (B, N, 3) to the nearest reference (K, R, N, 3) of each kind: (B, K)."""
-    kinds, each = references.shape[:2]
-    flat = references.flatten(0, 1)
-    distances = torch.stack([chamfer(cloud.expand_as(flat), flat) for cloud in clouds])
-    return distances.view(len(clouds), kinds, each).amin(2)
+    """Chamfer distance of clouds (B, N, 3) to the nearest reference (K, R, M, 3) of each kind: (B, K)."""
+    distances = chamfer_between(clouds, references.flatten(0, 1))
+    return distances.view(len(clouds), *references.shape[:2]).amin(2)
 
 
 def main_color(colors: np.ndarray) -> str:
@@ -73,13 +66,8 @@ class Judge:
 
     def rows(self, labels: Sequence[Label], clouds: Sequence[PointCloud]) -> list[str]:
         """Shares of right kinds and main colours, of all and of held-out pairs, and the Chamfer distance."""
-        points = torch.stack([_spread(cloud) for cloud in clouds])
-        nearest = nearest_kinds(points, self.references)
-        kinds = list(KINDS)
-        right_kind = [kinds[i] == label.kind for i, label in zip(nearest.argmin(1), labels, strict=True)]
-        right_color = [main_color(c.colors) == label.color for c, label in zip(clouds, labels, strict=True)]
+        right_kind, right_color, own = self.answers(labels, clouds)
         hidden = [i for i, label in enumerate(labels) if (label.kind, label.color) in held_out()]
-        own = [float(nearest[i, kinds.index(label.kind)]) for i, label in enumerate(labels)]
         return [
             _share(right_kind),
             _share(right_color),
@@ -88,10 +76,21 @@ class Judge:
             f"{np.mean(own):.4f}",
         ]
 
+    def answers(
+        self, labels: Sequence[Label], clouds: Sequence[PointCloud]
+    ) -> tuple[list[bool], list[bool], list[float]]:
+        """Of each cloud whether its kind and its main colour are right, and how far its own kind is."""
+        nearest = nearest_kinds(torch.stack([_spread(cloud) for cloud in clouds]), self.references)
+        kinds = list(KINDS)
+        right_kind = [kinds[i] == label.kind for i, label in zip(nearest.argmin(1), labels, strict=True)]
+        right_color = [main_color(c.colors) == label.color for c, label in zip(clouds, labels, strict=True)]
+        own = [float(nearest[i, kinds.index(label.kind)]) for i, label in enumerate(labels)]
+        return right_kind, right_color, own
+
 
 def _spread(cloud: PointCloud) -> Tensor:
-    """(COMPARED, 3) of a cloud's points, evenly picked."""
-    return torch.from_numpy(cloud.points[farthest_points(cloud.points, COMPARED)])
+    """(COMPARED, 3) of a cloud's points, evenly picked; all of them where there are fewer."""
+    return torch.from_numpy(cloud.points[farthest_points(cloud.points, min(COMPARED, len(cloud)))])
 
 
 def _share(hits: Sequence[bool]) -> str:
