@@ -5,7 +5,10 @@
                                         --resolution, --device, --output-folder
     python build.py test [PYTEST ...]   lint, types and every test
     python build.py check               lint and types alone
+    python build.py bench               what everything costs on this machine, see docs/benchmarks/README.md;
+                                        --quick: some of it; --reference DIR: beside the official code
     python build.py bench interface     how long the interface waits while the pipeline computes; --json FILE
+    python build.py tune                search the schedules of the quality levels anew
     python build.py parity DIR          compare every network with recorded answers of the released models
     python build.py package             the extension's zip under dist/, built by Blender's own tool
     python build.py package --with-torch cpu
@@ -295,7 +298,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "command",
         metavar="COMMAND",
-        choices=["run", "test", "check", "bench", "parity", "package", "pictures", "train"],
+        choices=["run", "test", "check", "bench", "tune", "parity", "package", "pictures", "train"],
     )
     parser.add_argument("--torch", choices=sorted(TORCH_INDEXES), help="where PyTorch comes from")
     options, rest = parser.parse_known_args(arguments)
@@ -303,8 +306,6 @@ def main(arguments: list[str]) -> int:
         parser.error("check takes no further arguments")
     if options.command == "train" and rest[:1] != ["starter"]:
         parser.error("the models that can be trained here are the starter models: build.py train starter")
-    if options.command == "bench" and rest[:1] != ["interface"]:
-        parser.error("what can be timed here is the interface: build.py bench interface")
     try:
         python = environment(options.torch)
         if options.command == "run":
@@ -314,7 +315,11 @@ def main(arguments: list[str]) -> int:
         if options.command == "check":
             return check(python)
         if options.command == "bench":
-            return call(python, ROOT / "tests" / "bench" / "interface.py", *rest[1:])
+            if rest[:1] == ["interface"]:
+                return call(python, ROOT / "tests" / "bench" / "interface.py", *rest[1:])
+            return call(python, "-m", "tests.bench", *rest)
+        if options.command == "tune":
+            return call(python, "-m", "pointe_blender.pipeline.tuning.search", *rest)
         if options.command == "parity":
             return call(python, ROOT / "tests" / "parity.py", *rest)
         if options.command == "pictures":

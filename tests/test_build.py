@@ -127,3 +127,23 @@ def test_unknown_commands_are_refused(arguments: list[str], capsys: pytest.Captu
         build.main(arguments)
     assert stop.value.code == 2
     assert "build.py: error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["bench", "--quick"], ["-m", "tests.bench", "--quick"]),
+        (["bench", "interface", "--runs", "1"], ["interface.py", "--runs", "1"]),
+        (["tune", "--write"], ["-m", "pointe_blender.pipeline.tuning.search", "--write"]),
+        (["parity", "folder"], ["parity.py", "folder"]),
+        (["train", "starter", "--scores"], ["-m", "pointe_blender.pipeline.starter.train", "--scores"]),
+    ],
+)
+def test_commands_reach_their_programs(
+    arguments: list[str], command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(build, "environment", lambda torch: Path("python"))
+    monkeypatch.setattr(build, "call", lambda *parts, cwd=None: called.extend(map(str, parts)) or 3)
+    assert build.main(arguments) == 3
+    assert [Path(part).name if "/" in part else part for part in called] == ["python", *command]
