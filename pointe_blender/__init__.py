@@ -35,6 +35,7 @@ def generate(
     models: str = "starter",
     seed: int = 0,
     output: Literal["cloud", "mesh", "both"] = "both",
+    quality: Literal["fast", "high", "exact"] = "fast",
     **settings: Any,
 ) -> list[bpy.types.Object]:
     """Make objects in Blender's current scene; waits until they are there.
@@ -52,6 +53,10 @@ def generate(
         Equal seeds give equal objects; of several variants each has a seed of its own, from this one on.
     output
         What to make of it.
+    quality
+        "fast": as good as "exact" in a fraction of the time; the same seed may give another object.
+        "high": what a seed leads to when the process is worked out precisely.
+        "exact": OpenAI's released procedure step by step, for results equal to the official program's.
     **settings
         Further fields of `pipeline.Request`: count, steps, guidance, points, resolution, device.
 
@@ -66,4 +71,5 @@ def generate(
     """
     from .operators.generate import generate_now
 
-    return generate_now(prompt, image, models=models, seed=seed, output=output, **settings)
+    fields = {"models": models, "seed": seed, "output": output, "quality": quality, **settings}
+    return generate_now(prompt, image, **fields)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .pipeline.errors import CannotWrite, InvalidRequest, NoSurface, PointEError
+from .pipeline.request import QUALITIES
 from .shell import items, outputs, shards
 from .shell.console import say, tell
 from .shell.items import Item, Manner
@@ -97,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="equal seeds give equal objects (0)")
     add("--count", type=int, default=1, help="how many variants, each in a file of its own (1)")
     add("--models", default="starter", help="model set (starter); see --list-models")
+    add(
+        "--quality",
+        type=str.lower,
+        choices=QUALITIES,
+        default="fast",
+        help="against time; exact repeats the official program (fast)",
+    )
     add("--steps", type=int, help="sampling steps of every stage")
     add("--guidance", type=float, help="how closely to follow the prompt")
     add("--points", type=int, help="of each cloud (4096)")
@@ -237,8 +245,9 @@ def _make_all(options: argparse.Namespace, manner: Manner, folders: Folders) -> 
 
 def _item(options: argparse.Namespace, **further: Any) -> Item:
     """The options that a line of a batch may have, too."""
-    names = ("prompt", "image", "models", "seed", "count", "steps", "guidance", "resolution", "points")
-    return Item(**{name: getattr(options, name) for name in names}, **further)
+    names = ("prompt", "image", "models", "seed", "count", "quality")
+    numbers = ("steps", "guidance", "resolution", "points")
+    return Item(**{name: getattr(options, name) for name in (*names, *numbers)}, **further)
 
 
 def _announce(files: Sequence[Path]) -> None:

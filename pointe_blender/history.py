@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 from pathlib import Path
 
 import bpy
 
-from . import preferences
+from . import keeping, preferences
 
 KEPT = 100  # prompts
 _log = logging.getLogger(__name__)
@@ -17,11 +15,8 @@ _log = logging.getLogger(__name__)
 
 def prompts() -> list[str]:
     """All of them, the latest first; none if the file is missing or damaged."""
-    try:
-        kept = json.loads(file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [prompt for prompt in kept if isinstance(prompt, str)] if isinstance(kept, list) else []
+    found = keeping.read(file())
+    return [prompt for prompt in found if isinstance(prompt, str)] if isinstance(found, list) else []
 
 
 def remember(prompt: str) -> None:
@@ -29,7 +24,7 @@ def remember(prompt: str) -> None:
     # Read again on every call: another Blender may have added its own.
     others = [other for other in prompts() if other != prompt]
     try:
-        _write([prompt, *others][:KEPT])
+        keeping.write(file(), [prompt, *others][:KEPT])
     except OSError as error:
         _log.warning("The prompt is not remembered: %s", error)
 
@@ -43,15 +38,6 @@ def suggestions(self: object, context: bpy.types.Context, edit_text: str) -> lis
     """The remembered prompts that hold what is being typed; the `search` callback of a StringProperty."""
     typed = edit_text.strip().lower()
     return [prompt for prompt in prompts() if typed in prompt.lower()]
-
-
-def _write(kept: list[str]) -> None:
-    """Replace the file in one go, so that a Blender that is killed leaves the old or the new one."""
-    place = file()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(kept, ensure_ascii=False, indent=1), encoding="utf-8")
-    os.replace(partial, place)
 
 
 def file() -> Path:

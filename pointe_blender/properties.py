@@ -22,6 +22,23 @@ _OUTPUTS = (
     ("cloud", "Point Cloud", "Coloured points"),
     ("mesh", "Mesh", "A closed mesh with coloured vertices"),
 )
+_QUALITIES = (
+    (
+        "fast",
+        "Fast",
+        "As good as Exact in a fraction of the time; the same seed may give another object",
+    ),
+    (
+        "high",
+        "High",
+        "What a seed leads to when the process is worked out precisely: for finals, and to compare settings",
+    ),
+    (
+        "exact",
+        "Exact",
+        "OpenAI's released procedure step by step, for results equal to the official program's",
+    ),
+)
 
 
 def _model_sets(self: object, context: object) -> tuple[tuple[str, str, str], ...]:
@@ -69,9 +86,15 @@ class Settings:
     output: EnumProperty(
         name="Output", description="What to make of it", items=_OUTPUTS, options={"SKIP_SAVE"}
     )
+    quality: EnumProperty(
+        name="Quality",
+        description="How much time to take for it",
+        items=_QUALITIES,
+        options={"SKIP_SAVE"},
+    )
     steps: IntProperty(
         name="Steps",
-        description="Sampling steps of every stage; 0 for the models' own number",
+        description="Sampling steps of every stage; 0 for those of the quality",
         default=OWN,
         soft_min=0,
         soft_max=128,

@@ -19,6 +19,7 @@ from mathutils import Vector
 from . import cli, register
 from .operators import generate, running
 from .pipeline import PointEError, files
+from .pipeline.request import QUALITIES
 from .scene import exports, objects
 from .scene.finishing import Finish
 from .shell.console import tell
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--image", metavar="FILE", type=Path)
     parser.add_argument("--models", default="starter")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quality", choices=QUALITIES, default="fast")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--resolution", type=int)

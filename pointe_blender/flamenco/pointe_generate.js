@@ -21,6 +21,8 @@ const JOB_TYPE = {
         { key: "models", type: "string", default: "starter",
           choices: ["starter", "official-text", "cap3d-text", "official-40M", "official-300M", "official-1B", "official-imagevec"],
           description: "Model set for lines that do not say it; the workers must have it" },
+        { key: "quality", type: "string", default: "fast", choices: ["fast", "high", "exact"],
+          description: "Quality for lines that do not say it; exact repeats the official program step by step" },
         { key: "options", type: "string", default: "", label: "Further Options",
           description: "Other options of blender --command pointe, such as: --count 4 --size 0.5 --points 16384" },
 
@@ -63,6 +65,7 @@ function authorTask(settings, shard) {
             "--shard", shard,
             "--format", settings.format,
             "--models", settings.models,
+            "--quality", settings.quality,
             "--previews",
             ...shellSplit(settings.options || ""),
         ],

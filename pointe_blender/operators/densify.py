@@ -29,6 +29,7 @@ def prepare(thing: bpy.types.Object, points: int, in_place: bool) -> running.Tas
         finish=replace(finishing.Finish.of(context.scene), asset=False) if in_place else None,
         matrix=place.matrix.inverted_safe() @ matrix if in_place else matrix,
         models=context.scene.pointe.models,
+        quality=context.scene.pointe.quality,
         points=points,
         output="cloud",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import bpy
 
-from .. import history, preferences, properties
+from .. import history, pace, preferences, properties
 from ..setup import errands
 from . import running
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from mathutils import Matrix
 
-    from ..pipeline import PointCloud, Progress, Request
+    from ..pipeline import PointCloud, Progress, Request, Result
     from ..pipeline.weights import Folders
     from ..scene.finishing import Finish
 
@@ -89,12 +89,17 @@ def prepare(
     title = title or prompt or (origin.rpartition(".")[0] or origin if origin else "picture")
     finish = finish or finishing.Finish.of(scene)
     folders, scene_name = preferences.folders(), scene.name
+
+    def insert(result: Result) -> list[bpy.types.Object]:
+        pace.remember(request, result)
+        return objects.insert(
+            result, request, title, scene_name, finish, matrix=matrix, picture=origin, crop=crop
+        )
+
     return running.Task(
         title=title,
         work=lambda: run(request, folders),
-        insert=lambda result: objects.insert(
-            result, request, title, scene_name, finish, matrix=matrix, picture=origin, crop=crop
-        ),
+        insert=insert,
         place=matrix or finish.matrix(scene),
     )
 

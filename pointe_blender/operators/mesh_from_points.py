@@ -23,6 +23,7 @@ def prepare(thing: bpy.types.Object) -> running.Task:
         title=f"{thing.name} mesh",
         matrix=matrix,
         models=settings.models,
+        quality=settings.quality,
         resolution=settings.resolution,
         output="mesh",
     )

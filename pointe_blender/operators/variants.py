@@ -215,7 +215,7 @@ class POINTE_OT_reuse_settings(bpy.types.Operator):
 
     @staticmethod
     def _reuse(values: dict[str, Any], settings: bpy.types.PropertyGroup) -> None:
-        for name in ("count", "output", "steps", "guidance", "resolution", "points", "crop"):
+        for name in ("count", "output", "quality", "steps", "guidance", "resolution", "points", "crop"):
             settings.property_unset(name)
         picture = values.pop("picture", None)
         settings.source = "image" if picture else "prompt"

@@ -8,7 +8,8 @@ import bpy
 
 from ..operators import running
 from ..setup import packages
-from . import models, pictures, presets, pytorch, queue
+from . import models, pictures, presets, pytorch, quality, queue
+from .text import draw_sentence
 
 
 class Sidebar:
@@ -43,11 +44,13 @@ class POINTE_PT_detail(Sidebar, bpy.types.Panel):
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        column = self.layout.column()
+        settings, column = context.scene.pointe, self.layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
         for name in ("steps", "guidance", "points", "resolution"):
-            column.prop(context.scene.pointe, name)
+            column.prop(settings, name)
+        needed = models.memory(settings.models, max(1, settings.count), settings.quality)
+        draw_sentence(self.layout, f"Takes {needed}.", "MEMORY")
 
 
 def draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -65,6 +68,7 @@ def draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     column.use_property_decorate = False
     for name in ("models", "output", "count", "seed"):
         column.prop(settings, name)
+    quality.draw_quality(layout, settings)
     models.draw_missing(layout, settings.models)
 
 

@@ -63,7 +63,7 @@ def draw_set(layout: bpy.types.UILayout, name: str) -> None:
     standing = errands.standings()[name]
     row = layout.row()
     row.label(text=models.label, icon=ICONS[standing.state])
-    told = [f"{models.summary}.", facts(name)]
+    told = [f"{models.summary}.", *facts(name)]
     if not draw_errand(layout, name):
         draw_buttons(row, name, standing)
         told.insert(0, f"{standing.text[0].upper()}{standing.text[1:]}.")
@@ -109,19 +109,28 @@ def draw_last_failure(layout: bpy.types.UILayout, name: str) -> None:
         draw_failure(layout, failure.text, failure.log)
 
 
-def facts(name: str) -> str:
-    """Licence, size and memory of a set in one sentence."""
-    from ..pipeline import needs, sets
+def facts(name: str) -> list[str]:
+    """Licence, size and memory of a set in sentences."""
+    from ..pipeline import sets
     from ..pipeline.models import INSTALLABLE, MODEL_SETS
 
     models = INSTALLABLE[name]
-    told = [f"Licence {models.licence}"]
-    if download := sum(sets.download_bytes(part) for part in models.checkpoints):
-        told.append(f"{sets.in_bytes(download)} in all")
-    if name in MODEL_SETS:
-        cpu, gpu = (needs.memory_needed(name, 1, device) / 1e9 for device in ("cpu", "cuda"))
-        told.append(f"takes about {cpu:.1f} GB of memory, or {gpu:.1f} GB of a GPU's")
-    return ", ".join(told) + "."
+    download = sum(sets.download_bytes(part) for part in models.checkpoints)
+    size = f", {sets.in_bytes(download)} in all" if download else ""
+    told = [f"Licence {models.licence}{size}."]
+    return [*told, f"Takes {memory(name, 1, 'fast')}."] if name in MODEL_SETS else told
+
+
+def memory(name: str, count: int, quality: str) -> str:
+    """What so many variants take of it at their peak: the least that is enough, and what is fastest."""
+    from ..pipeline.needs import memory_needed
+
+    told = []
+    for device in ("cpu", "cuda"):
+        least = f"{memory_needed(name, 1, device, quality, held=False) / 1e9:.1f}"
+        most = f"{memory_needed(name, count, device, quality) / 1e9:.1f}"
+        told.append(most if least == most else f"{least} to {most}")
+    return f"about {told[0]} GB of memory, or {told[1]} GB of a GPU's"
 
 
 def draw_own(layout: bpy.types.UILayout, folders: Folders) -> None:

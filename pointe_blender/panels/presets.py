@@ -31,6 +31,7 @@ class POINTE_OT_add_preset(AddPresetBase, bpy.types.Operator):
             "models",
             "output",
             "count",
+            "quality",
             "steps",
             "guidance",
             "points",

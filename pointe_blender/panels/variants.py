@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from ..operators import selection
@@ -68,13 +70,19 @@ def draw_origin(layout: bpy.types.UILayout, context: bpy.types.Context, thing: b
     draw_sentence(
         column, made_from or "Made from another object", "IMAGE_DATA" if picture else "OUTLINER_OB_FONT"
     )
-    models = bpy.types.UILayout.enum_item_name(context.scene.pointe, "models", thing["pointe_models"])
-    for label, value in (("Models", models or thing["pointe_models"]), *variants.settings(thing).items()):
+    for name, value in {"models": thing["pointe_models"], **variants.settings(thing)}.items():
         row = column.split(factor=0.4)
-        row.label(text=label.capitalize())
-        row.label(text=f"{value:g}" if isinstance(value, float) else str(value))
+        row.label(text=name.capitalize())
+        row.label(text=_in_words(context.scene.pointe, name, value))
     if variants.can_be_made_again(thing):
         layout.operator("pointe.reuse_settings", icon="COPYDOWN")
+
+
+def _in_words(settings: bpy.types.PropertyGroup, name: str, value: Any) -> str:
+    """A setting as the panel shows it; one that is no longer offered, as it is stored."""
+    if isinstance(value, str):
+        return bpy.types.UILayout.enum_item_name(settings, name, value) or value
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def draw_seeds(layout: bpy.types.UILayout, ranked: list[list[bpy.types.Object]], place: int) -> None:

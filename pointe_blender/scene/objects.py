@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 SPACING = 1.2  # between the middles of neighbours in a row, of the longest side among them
 NAME_LENGTH = 48  # leaves room for ".001" in Blender's 63 bytes
 OUTSIDE = 0.6  # half the side of a cube that holds whatever the pipeline makes
-DEFAULTS = {"steps": None, "guidance": None, "points": None, "resolution": None, "output": "both"}
+# What an object that says nothing else was made with; when there was no quality to choose, all was "exact".
+DEFAULTS = {
+    "output": "both",
+    "quality": "exact",
+    "steps": None,
+    "guidance": None,
+    "points": None,
+    "resolution": None,
+}
 LIKENESS = 2**18  # points of a surface that its picture is drawn from: too dense to see through
 GREY = 0.5  # sRGB, of points without a colour
 TOUCHING = 0.8  # radius × √count: points of a surface of up to 2.5 square units then look closed

@@ -64,9 +64,9 @@ def arguments(thing: bpy.types.Object) -> dict[str, Any]:
 
 
 def settings(thing: bpy.types.Object) -> dict[str, Any]:
-    """What it was made with that is not the models' own."""
+    """What it was made with that is not the models' own; what says no quality is older than the choice."""
     stored = thing.get("pointe_settings")
-    return stored.to_dict() if stored else {}
+    return {"quality": "exact", **(stored.to_dict() if stored else {})}
 
 
 def select(things: Iterable[bpy.types.Object]) -> None:

@@ -29,7 +29,7 @@ class Places:
     packages
         Of PyTorch.
     settings
-        The file of the prompts, the folders of presets.
+        The files of prompts and paces, the folders of presets.
     """
 
     home: Path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import bpy
 
-from .. import history, preferences
+from .. import history, pace, preferences
 from .chores import Chore, redraw
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def places() -> Places:
         home=preferences.user_folder(),
         folders=preferences.folders(),
         packages=preferences.packages_target(),
-        settings=(history.file(), kept / PRESETS, *kept.glob("operator/pointe.*")),
+        settings=(history.file(), pace.file(), kept / PRESETS, *kept.glob("operator/pointe.*")),
     )
 
 
@@ -184,6 +184,7 @@ def _done() -> None:
     elif errand.what == "verify" and not chore.cancelled and (last := chore.poll()):
         state.verified[errand.models] = last.text
     if errand.what == "remove":
+        pace.forget()
         preferences.use_packages()
         state.damaged.clear()
         state.verified.clear()

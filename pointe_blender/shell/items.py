@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..pipeline.errors import InvalidRequest
 from .outputs import Style, wanted
@@ -39,7 +39,7 @@ class Item:
         The endings, such as (".glb", ".usd").
     prompt, image
         One of them; the image is a file.
-    models, seed, count, steps, guidance, resolution, points
+    models, seed, count, quality, steps, guidance, resolution, points
         As in `Request`.
     """
 
@@ -51,6 +51,7 @@ class Item:
     models: str = "starter"
     seed: int = 0
     count: int = 1
+    quality: Literal["fast", "high", "exact"] = "fast"
     steps: int | None = None
     guidance: float | None = None
     resolution: int | None = None
@@ -92,6 +93,7 @@ def request(item: Item, manner: Manner, image: np.ndarray | None = None) -> Requ
         seed=item.seed,
         count=item.count,
         output=wanted(item.formats),
+        quality=item.quality,
         steps=item.steps,
         guidance=item.guidance,
         resolution=item.resolution,
@@ -108,7 +110,7 @@ def check(item: Item) -> None:
     InvalidRequest
         With what is wrong and what to do.
     """
-    from ..pipeline.models import MODEL_SETS
+    from ..pipeline.plan import chosen
     from ..pipeline.request import validate
 
     if (item.prompt is None) == (item.image is None):
@@ -117,15 +119,7 @@ def check(item: Item) -> None:
     validate(request(replace(item, prompt="a picture" if item.prompt is None else item.prompt), Manner()))
     if item.image is not None and not item.image.is_file():
         raise InvalidRequest(f"There is no file {item.image}: choose another picture.")
-    models = MODEL_SETS.get(item.models)
-    asked = "a prompt" if item.image is None else "a picture"
-    fitting = [name for name, other in MODEL_SETS.items() if _takes(item) in other.takes]
-    if models is None:
-        raise InvalidRequest(f"There is no model set {item.models!r}: choose one of {', '.join(fitting)}.")
-    if models.name not in fitting:
-        raise InvalidRequest(
-            f"The model set {models.name} does not take {asked}: choose one of {', '.join(fitting)}."
-        )
+    chosen(item.models, "text" if item.image is None else "image")
     check_name(item.name)
 
 
@@ -165,6 +159,8 @@ def digest(item: Item, manner: Manner) -> str:
     """
     asked: dict[str, Any] = asdict(item) | {"finish": dict(manner.style.finish)}
     del asked["line"], asked["name"]
+    if item.quality == "exact":
+        del asked["quality"]  # all that was made before there was a choice was exact, and stays finished
     if item.image is not None:
         with open(item.image, "rb") as file:
             asked |= {"image": hashlib.file_digest(file, "sha256").hexdigest(), "crop": manner.crop}
@@ -193,7 +189,3 @@ def together(items: Sequence[Item]) -> list[tuple[Item, ...]]:
         groups.append(tuple(group))
     order = list(dict.fromkeys(item.models for item in items))
     return sorted(groups, key=lambda group: (order.index(group[0].models), group[0].line))
-
-
-def _takes(item: Item) -> str:
-    return "text" if item.image is None else "image"

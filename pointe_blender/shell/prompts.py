@@ -18,7 +18,7 @@ from .items import Item
 from .outputs import Style
 
 FIELDS = (
-    *("prompt", "image", "name", "format", "models", "seed", "count"),
+    *("prompt", "image", "name", "format", "models", "seed", "count", "quality"),
     *("steps", "guidance", "resolution", "points"),
 )
 WHOLE = ("seed", "count", "steps", "resolution", "points")  # the others are texts, guidance any number
@@ -90,6 +90,8 @@ def _item(line: int, row: Row, rest: Item, folder: Path) -> Item:
         said["formats"] = outputs.formats(said.pop("format"))
     if "image" in said:
         said["image"] = folder / said["image"]
+    if "quality" in said:
+        said["quality"] = said["quality"].lower()
     if "name" not in said:
         said["name"] = items.slug(said["image"].stem if "image" in said else said.get("prompt", ""))
         said["name"] += f"-seed{said['seed']}" if "seed" in said else ""

@@ -78,7 +78,7 @@ class Records:
 def _asked(item: Item) -> dict[str, Any]:
     """What the line asked for, without what it left to the models."""
     image = None if item.image is None else str(item.image)
-    fields = ("prompt", "models", "seed", "count", "steps", "guidance", "resolution", "points")
+    fields = ("prompt", "models", "seed", "count", "quality", "steps", "guidance", "resolution", "points")
     asked = {"image": image} | {field: getattr(item, field) for field in fields}
     return {field: value for field, value in asked.items() if value is not None}
 

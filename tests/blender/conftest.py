@@ -10,14 +10,15 @@ import bpy
 import pytest
 
 import pointe_blender
-from pointe_blender import history, preferences
+from pointe_blender import history, pace, preferences
 from tests.blender.stand_in import Pipeline
 
 
 @pytest.fixture
 def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The extension, in an empty file of its own and with a history of its own."""
+    """The extension, in an empty file of its own, with a history of its own and on a computer new to it."""
     monkeypatch.setattr(history, "file", lambda: tmp_path / "prompts.json")
+    monkeypatch.setattr(pace, "file", lambda: tmp_path / "pace.json")
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.ed.undo_push(message="empty file")
     pointe_blender.register()

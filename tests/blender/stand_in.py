@@ -45,7 +45,7 @@ class Pipeline:
     ----------
     requests
         What was asked for, in order.
-    notice
+    notice, seconds
         What every result holds.
     pace
         Called before each of the five steps of a run; blocks or raises as a test likes.
@@ -58,6 +58,7 @@ class Pipeline:
         self.steps_done = 0
         self.pace: Callable[[], object] = lambda: None
         self.notice = ""
+        self.seconds = {"total": 0.1}
         self.closed = threading.Event()
 
     def __call__(self, request: Request, folders: Any) -> Iterator[Progress]:
@@ -81,7 +82,7 @@ class Pipeline:
             clouds = (red_cloud(0, request.points) if request.points else request.cloud,)
         meshes = tuple(map(red_mesh, seeds)) if request.wants_mesh else ()
         scores = tuple(0.5 - 0.125 * i for i in range(request.count)) if request.count > 1 else ()
-        return Result(clouds, meshes, seeds, scores, request.models, "cpu", {"total": 0.1}, self.notice)
+        return Result(clouds, meshes, seeds, scores, request.models, "cpu", self.seconds, self.notice)
 
 
 class Layout:

@@ -155,13 +155,16 @@ def test_waiting_makes_mesh_and_cloud_at_the_cursor_selected(pipeline: Pipeline)
         assert thing["pointe_prompt"] == "a red ball"
         assert thing["pointe_seed"] == 5
         assert thing["pointe_models"] == "starter"
-        assert thing["pointe_settings"].to_dict() == {}
+        assert thing["pointe_settings"].to_dict() == {"quality": "fast"}
 
 
 def test_the_console_gets_the_new_objects(pipeline: Pipeline) -> None:
-    made = pointe_blender.generate("a red ball", seed=2, output="mesh", count=2, resolution=32)
+    made = pointe_blender.generate(
+        "a red ball", seed=2, output="mesh", count=2, quality="high", resolution=32
+    )
     assert [thing.name for thing in made] == ["a red ball", "a red ball.001"]
-    assert made[1]["pointe_settings"]["resolution"] == 32
+    assert made[1]["pointe_settings"].to_dict() == {"output": "mesh", "quality": "high", "resolution": 32}
+    assert pipeline.requests[0].quality == "high"
     with pytest.raises(InvalidRequest, match="resolution 8"):
         pointe_blender.generate("a red ball", resolution=8)
 

@@ -98,11 +98,14 @@ def test_without_a_usable_selection_the_buttons_are_off(extension: None, operato
 
 
 def test_the_settings_of_the_panel_count(pipeline: Pipeline) -> None:
-    bpy.context.scene.pointe.models, bpy.context.scene.pointe.resolution = "official-40M", 32
+    settings = bpy.context.scene.pointe
+    settings.models, settings.resolution, settings.quality = "official-40M", 32, "exact"
     stretched_cube()
     bpy.ops.pointe.mesh_from_points()
-    (request,) = pipeline.requests
-    assert (request.models, request.resolution) == ("official-40M", 32)
+    bpy.ops.pointe.densify("EXEC_DEFAULT", points=5000)
+    mesh, cloud = pipeline.requests
+    assert (mesh.models, mesh.resolution, mesh.quality) == ("official-40M", 32, "exact")
+    assert (cloud.models, cloud.points, cloud.quality) == ("official-40M", 5000, "exact")
 
 
 def test_the_mesh_of_a_generated_cloud_belongs_to_its_variant(pipeline: Pipeline) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
 import pytest
 
 import pointe_blender
-from pointe_blender import history, preferences
+from pointe_blender import history, pace, preferences
 from pointe_blender.operators import running
 from pointe_blender.panels import models as panel
-from pointe_blender.pipeline import memory, sets
+from pointe_blender.pipeline import Request, Result, memory, sets
 from pointe_blender.pipeline.errors import CannotWrite, DamagedModel, DownloadFailed
 from pointe_blender.pipeline.models import INSTALLABLE
+from pointe_blender.pipeline.needs import memory_needed
 from pointe_blender.pipeline.sets import Doing
 from pointe_blender.pipeline.store import Folders
 from pointe_blender.setup import belongings, errands, packages
@@ -75,7 +77,9 @@ def test_every_set_says_what_it_is_good_for_and_what_it_takes(folder: Path) -> N
     for name, models in INSTALLABLE.items():
         text = entry(name).text
         assert models.label in text and models.summary in text and models.licence in text
-    assert "6.1 GB in all, takes about 7.6 GB of memory" in entry("official-1B").text
+    least, most = (memory_needed("official-1B", 1, "cuda", held=held) / 1e9 for held in (False, True))
+    assert f"GB of memory, or {least:.1f} to {most:.1f} GB of a GPU's." in entry("official-1B").text
+    assert "6.1 GB in all. Takes about " in entry("official-1B").text and least < 4.0 < most
     assert "Inside the extension" in entry("starter").text
     assert entry("starter").buttons == ["pointe.verify_models"]
 
@@ -359,6 +363,11 @@ def test_remove_everything_leaves_nothing(folder: Path, stored: preferences.Poin
     put(folder, *SHARED)
     (folder / "base_1b.pt.example.org.part").write_bytes(bytes(10))
     history.remember("a red chair")
+    request = Request(prompt="a red chair")
+    pace.remember(
+        request, Result((), (), (0,), (), "starter", "cpu", {"condition": 1, "base": 1, "upsample": 1})
+    )
+    assert pace.seconds(replace(request, output="cloud"))
     torch = preferences.packages_target() / "torch-9.9" / "torch" / "__init__.py"
     preset = Path(bpy.utils.user_resource("SCRIPTS", path="presets/pointe_blender", create=True)) / "mine.py"
     theirs = folder.parents[1] / "theirs"
@@ -372,7 +381,7 @@ def test_remove_everything_leaves_nothing(folder: Path, stored: preferences.Poin
     assert not folder.parent.exists()
     assert not preset.parent.exists() and not operator_preset.parent.exists()
     assert (theirs / "sdf.pt").is_file()
-    assert history.prompts() == []
+    assert history.prompts() == [] and pace.seconds(replace(request, output="cloud")) is None
     until_idle()
     whole_list()
     until_idle()

@@ -130,12 +130,13 @@ def test_making_the_material_warns_of_nothing(extension: None, recwarn: pytest.W
 
 
 def test_objects_say_what_they_were_made_from(extension: None) -> None:
-    made = insert(count=2, steps=8, points=5000, models="starter")
+    made = insert(count=2, steps=8, points=5000, models="starter", quality="high")
     assert [thing["pointe_seed"] for thing in made] == [0, 0, 1, 1]
     assert [thing["pointe_variant"] for thing in made] == [0, 0, 1, 1]
     assert {thing["pointe_prompt"] for thing in made} == {"a red ball"}
     assert {thing["pointe_models"] for thing in made} == {"starter"}
-    assert made[0]["pointe_settings"].to_dict() == {"steps": 8, "points": 5000}, "what is not the default"
+    settings = made[0]["pointe_settings"].to_dict()
+    assert settings == {"quality": "high", "steps": 8, "points": 5000}, "what is not the models' own"
     assert made[0]["pointe_score"] == pytest.approx(0.3)
     assert len({thing["pointe_run"] for thing in made}) == 1
     assert insert()[0]["pointe_run"] != made[0]["pointe_run"]

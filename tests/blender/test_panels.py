@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 
 from pointe_blender.operators import packages as operators
 from pointe_blender.operators import running
-from pointe_blender.panels import main, text
+from pointe_blender.panels import main, presets, text
 from pointe_blender.pipeline.errors import MissingModel
 from pointe_blender.setup import packages
 from pointe_blender.setup.hardware import Machine
@@ -80,6 +81,27 @@ def test_messages_are_wrapped_to_the_sidebar(width: int, scale: float) -> None:
     context = SimpleNamespace(region=SimpleNamespace(width=width * scale), preferences=preferences)
     lines = text.wrapped("The prompt is empty: describe one object, such as 'a red chair'. " * 3, context)
     assert max(map(len, lines)) * 6.5 <= max(width - 70, 16 * 6.5)
+
+
+def test_the_memory_is_told_before_a_run_for_all_variants_together(extension: None) -> None:
+    def gigabytes() -> list[float]:
+        layout = Layout()
+        main.POINTE_PT_detail.draw(SimpleNamespace(layout=layout), bpy.context)
+        return [float(most) for most in re.findall(r"([\d.]+) GB", layout.text)]
+
+    settings, one = bpy.context.scene.pointe, gigabytes()
+    assert len(one) == 2
+    settings.count = 8
+    assert sum(gigabytes()) > sum(one)
+    settings.count, settings.models = 1, "official-1B"
+    assert all(more > 2 * before for more, before in zip(gigabytes(), one, strict=True))
+
+
+def test_a_preset_keeps_all_settings_but_what_is_made_and_where(extension: None) -> None:
+    kept = {path.rpartition(".")[2] for path in presets.POINTE_OT_add_preset.preset_values}
+    every = {name for name in bpy.context.scene.pointe.bl_rna.properties.keys() if name != "rna_type"}
+    assert every - kept == {"name", "source", "prompt", "picture", "seed", "collection"}
+    assert kept < every
 
 
 def test_the_other_entries_draw(extension: None) -> None:

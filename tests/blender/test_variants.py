@@ -136,7 +136,7 @@ def test_outside_object_mode_where_undo_has_no_objects_nothing_is_changed(
 
 
 def test_regenerating_makes_exactly_that_variant_in_its_place(pipeline: Pipeline) -> None:
-    made = make(steps=8, guidance=2.0, points=5000, resolution=24)
+    made = make(steps=8, guidance=2.0, points=5000, resolution=24, quality="high")
     mesh, cloud = made[2:4]
     before = points(mesh), points(cloud)
     mesh.location, mesh.scale, mesh.name = (7.0, 8.0, 9.0), (3.0, 3.0, 3.0), "mine"
@@ -155,7 +155,7 @@ def test_regenerating_makes_exactly_that_variant_in_its_place(pipeline: Pipeline
     assert len(bpy.data.meshes) == blocks and (mesh.data.name, cloud.data.name) == names
     assert (request.prompt, request.seed, request.count) == ("a red ball", 11, 1)
     assert (request.steps, request.guidance, request.points, request.resolution) == (8, 2.0, 5000, 24)
-    assert (request.models, request.output) == ("starter", "both")
+    assert (request.models, request.output, request.quality) == ("starter", "both", "high")
     assert len(shown()) == 6 and variants.ranked(mesh)[1] == [mesh, cloud]
     assert place(mesh) == [7.0, 8.0, 9.0] and list(mesh.scale) == [3.0] * 3 and "Bevel" in mesh.modifiers
     np.testing.assert_allclose(points(mesh), before[0], atol=1e-5)
@@ -164,6 +164,31 @@ def test_regenerating_makes_exactly_that_variant_in_its_place(pipeline: Pipeline
         assert srgb(np.array(data.attributes["Color"].data[0].color[:3])) == pytest.approx(RED, abs=1e-5)
     assert mesh["pointe_score"] == 0.375 and mesh["pointe_seed"] == 11
     assert bpy.context.active_object in (mesh, cloud) and set(bpy.context.selected_objects) == {mesh, cloud}
+
+
+@pytest.mark.parametrize("quality", ["fast", "high", "exact"])
+def test_it_is_made_again_in_its_own_quality(pipeline: Pipeline, quality: str) -> None:
+    mesh, _ = make(1, quality=quality)
+    select(mesh)
+    for new_seed in (False, True):
+        bpy.ops.pointe.regenerate(new_seed=new_seed)
+        assert pipeline.requests[-1].quality == quality
+    assert f"Quality {quality.capitalize()}" in drawn().text
+    assert bpy.ops.pointe.reuse_settings() == {"FINISHED"}
+    assert bpy.context.scene.pointe.quality == quality
+
+
+def test_what_is_older_than_the_choice_of_quality_was_exact(pipeline: Pipeline) -> None:
+    mesh, cloud = make(1, steps=8)
+    for thing in (mesh, cloud):
+        thing["pointe_settings"] = {"steps": 8}  # as it was stored then
+    select(mesh)
+    bpy.ops.pointe.regenerate()
+    request = pipeline.requests[-1]
+    assert (request.quality, request.steps) == ("exact", 8)
+    assert "Quality Exact" in drawn().text
+    assert bpy.ops.pointe.reuse_settings() == {"FINISHED"}
+    assert bpy.context.scene.pointe.quality == "exact"
 
 
 def test_a_mesh_moved_and_scaled_by_hand_is_the_same_after_it(pipeline: Pipeline) -> None:
@@ -288,7 +313,7 @@ def test_settings_of_models_that_are_gone_are_refused_with_a_log(pipeline: Pipel
 
 
 def test_settings_come_back_to_the_panel(pipeline: Pipeline) -> None:
-    mesh, *_ = make(output="mesh", steps=8, guidance=2.5)
+    mesh, *_ = make(output="mesh", steps=8, guidance=2.5, quality="high")
     settings = bpy.context.scene.pointe
     settings.prompt, settings.count, settings.points, settings.source = "else", 4, 9000, "image"
     select(mesh)
@@ -300,6 +325,7 @@ def test_settings_come_back_to_the_panel(pipeline: Pipeline) -> None:
         1,
     )
     assert (settings.output, settings.steps, settings.guidance) == ("mesh", 8, 2.5)
+    assert settings.quality == "high"
     assert (settings.points, settings.resolution) == (0, 0)
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from PIL import Image
 
 from pointe_blender import cli, pipeline
 from pointe_blender.pipeline import InvalidRequest, PointCloud, files
-from pointe_blender.shell import prompts, shards
+from pointe_blender.pipeline.request import QUALITIES
+from pointe_blender.shell import items, prompts, shards
 from pointe_blender.shell.items import Item
 from pointe_blender.shell.outputs import Style
 from pointe_blender.shell.shards import Shard
@@ -96,7 +98,7 @@ def test_each_line_becomes_files_and_a_line_of_log(
     assert entries[1] | {"time": "", "digest": "", "seconds": 0, "files": []} == {
         **{"time": "", "line": 3, "name": "a-mug-seed3", "state": "done", "prompt": "a mug", "count": 1},
         **{"models": "starter", "seed": 3, "digest": "", "device": "cpu", "seconds": 0, "notice": "a note"},
-        **{"seeds": [3], "files": []},
+        **{"seeds": [3], "quality": "fast", "files": []},
     }
     assert [file["name"] for file in entries[1]["files"]] == ["a-mug-seed3.ply", "a-mug-seed3.glb"]
     request = stand_in.requests[1]
@@ -169,6 +171,25 @@ def test_a_changed_line_is_made_again(tmp_path: Path, batch: Batch, stand_in: Pi
     # Back to what it was: the log knows it, the file is another one.
     assert batch("prompt,name,seed\na mug,1,1\na lamp,2,1\n", "--format", "ply") == 0
     assert made(tmp_path / "out") == first
+
+
+def test_each_line_has_its_quality_or_that_of_the_command(
+    tmp_path: Path, batch: Batch, stand_in: Pipeline
+) -> None:
+    table = "prompt,seed,quality\na mug,1,\na mug,2,\na mug,3,exact\na mug,4,Fast\n"
+    assert batch(table, "--quality", "high", "--format", "ply") == 0
+    asked = [(request.quality, request.seed, request.count) for request in stand_in.requests]
+    assert asked == [("high", 1, 2), ("exact", 3, 1), ("fast", 4, 1)]
+    assert [entry["quality"] for entry in log(tmp_path / "out")] == ["high", "high", "exact", "fast"]
+    assert batch(table, "--quality", "fast", "--format", "ply") == 0, "two lines are others now"
+    assert [request.quality for request in stand_in.requests[3:]] == ["fast"]
+
+
+def test_what_was_made_before_there_were_qualities_is_finished_as_exact() -> None:
+    before = "e6f88a5f0702b5b859e3e2ac5e86d848b1b859a81a71d2066ffdc5be5b8218ab"
+    item = Item(prompt="a mug", seed=3)
+    assert items.digest(replace(item, quality="exact"), items.Manner()) == before
+    assert len({items.digest(replace(item, quality=name), items.Manner()) for name in QUALITIES}) == 3
 
 
 def test_a_changed_picture_is_made_again(tmp_path: Path, batch: Batch, stand_in: Pipeline) -> None:

@@ -43,6 +43,7 @@ def test_a_prompt_becomes_a_file(
     path = tmp_path / f"chair{suffix}"
     assert cli.main(["a red chair", "--output", str(path), "--seed", "3", "--steps", "8"]) == 0
     assert (requests[0].prompt, requests[0].seed, requests[0].steps) == ("a red chair", 3, 8)
+    assert requests[0].quality == "fast"
     assert requests[0].output == ("mesh" if suffix in (".glb", ".obj") else "cloud")
     said = capsys.readouterr()
     assert said.out == f"{path}\n"
@@ -60,6 +61,12 @@ def test_variants_are_numbered(
     assert cli.main(["a red chair", "-o", str(tmp_path / "chair.ply"), "--count", "2"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chair-1.ply", "chair-2.ply"]
     assert capsys.readouterr().out.split() == [str(tmp_path / f"chair-{i}.ply") for i in (1, 2)]
+
+
+@pytest.mark.parametrize("written", ["fast", "high", "exact", "Exact"])
+def test_the_quality_can_be_chosen(tmp_path: Path, requests: list[Request], written: str) -> None:
+    assert cli.main(["a mug", "-o", str(tmp_path / "mug.ply"), "--quality", written]) == 0
+    assert requests[0].quality == written.lower()
 
 
 def test_several_formats_come_from_one_run(
@@ -201,6 +208,7 @@ BAD = {
     "no variants": ["a red chair", "--count", "0", "-o", "{}/a.ply"],
     "too many variants": ["a red chair", "--count", "1000000000", "-o", "{}/a.ply"],
     "no steps": ["a red chair", "--steps", "0", "-o", "{}/a.ply"],
+    "a quality there is not": ["a red chair", "--quality", "best", "-o", "{}/a.ply"],
     "a guidance that is no number": ["a red chair", "--guidance", "nan", "-o", "{}/a.ply"],
     "an unknown option": ["a red chair", "--colour", "red", "-o", "{}/a.ply"],
     "an unknown suffix": ["a red chair", "-o", "{}/a.xyz"],

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pointe_blender import cli, pipeline
 from pointe_blender.pipeline.models import MODEL_SETS
+from pointe_blender.pipeline.request import QUALITIES
 from pointe_blender.shell import outputs
 from tests.pipeline.farm import SAVED, command_line, compile_job, submit
 from tests.pipeline.shell import Pipeline
@@ -28,6 +29,7 @@ def test_the_settings_follow_the_api_and_offer_what_there_is() -> None:
     job_type = compile_job({})["job_type"]
     settings = {setting["key"]: setting for setting in job_type["settings"]}
     assert sorted(settings["models"]["choices"]) == sorted(MODEL_SETS)
+    assert settings["quality"]["choices"] == list(QUALITIES)
     endings = [ending[1:] for ending in outputs.CLOUDS + outputs.MESHES]
     assert sorted(settings["format"]["choices"]) == sorted(endings)
     assert not any(setting["description"].endswith(".") for setting in settings.values())
@@ -45,12 +47,14 @@ def test_command_lines_are_blenders(tmp_path: Path, prompts: Path) -> None:
         prompts=str(prompts),
         output=str(tmp_path / "out"),
         models="official-text",
+        quality="high",
         options='--device "cuda:1"',
     )
     assert command_line(task, BLENDER) == [
         *("blender", "-b", "-y", "--command", "pointe"),
         *("--prompts", str(prompts), "--output", str(tmp_path / "out"), "--shard", "1/1"),
-        *("--format", "glb", "--models", "official-text", "--previews", "--device", "cuda:1"),
+        *("--format", "glb", "--models", "official-text", "--quality", "high", "--previews"),
+        *("--device", "cuda:1"),
     ]
 
 

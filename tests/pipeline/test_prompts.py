@@ -55,9 +55,9 @@ def test_other_line_separators_of_unicode_separate_nothing(tmp_path: Path) -> No
     assert [(line, "control characters" in reason) for line, reason in bad] == [(2, True)]
 
 
-TABLE = """Prompt, seed,count,models,format,name,steps,guidance,resolution,points
-"a ""big"", red chair",3,2,official-text,"glb,ply",hero,8,2.5,32,8192
-a blue mug,,,,,,,,,
+TABLE = """Prompt, seed,count,models,format,name,steps,guidance,resolution,points,quality
+"a ""big"", red chair",3,2,official-text,"glb,ply",hero,8,2.5,32,8192,High
+a blue mug,,,,,,,,,,
 "a lamp
 with a shade",1.0
 """
@@ -73,6 +73,7 @@ def test_csv_says_everything_of_an_item(tmp_path: Path) -> None:
         models="official-text",
         seed=3,
         count=2,
+        quality="high",
         steps=8,
         guidance=2.5,
         resolution=32,
@@ -118,6 +119,8 @@ BAD = {
     "too many variants": ('{"prompt": "a mug", "count": 65}', "variants"),
     "an unknown format": ('{"prompt": "a mug", "format": "stl"}', "'stl'"),
     "a format of Blender's": ('{"prompt": "a mug", "format": "usd"}', "blender --command pointe"),
+    "an unknown quality": ('{"prompt": "a mug", "quality": "best"}', "fast, high, exact"),
+    "a number for a quality": ('{"prompt": "a mug", "quality": 3}', "quotes"),
     "an unknown model set": ('{"prompt": "a mug", "models": "best"}', "'best'"),
     "a model set for pictures": ('{"prompt": "a mug", "models": "official-40M"}', "does not take a prompt"),
     "an unknown setting": ('{"prompt": "a mug", "sed": 1}', "'sed'"),

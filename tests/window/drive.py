@@ -41,11 +41,12 @@ def generate(folder: str) -> Steps:
     """Generate with the mouse, queue, watch, undo, redo, cancel by key and button; quit while others run."""
     bpy.context.preferences.addons[EXTENSION].preferences.packages_folder = folder
     settings = bpy.context.scene.pointe
-    settings.prompt = "a red chair"
+    settings.prompt, settings.quality = "a red chair", "exact"  # long enough to be watched
     bpy.data.batch_remove(list(bpy.data.objects))
     bpy.ops.ed.undo_push(message="empty")
     yield from open_panel()
     report["missing"] = part("setup.packages").missing()
+    report["times before"] = times()
     yield from picture("ready")
     running, preview = part("operators.running").state, part("scene.preview")
 
@@ -61,6 +62,7 @@ def generate(folder: str) -> Steps:
     report["preview"] = preview_facts()
     yield from watch(until=lambda: not running.current)
     report["error"] = running.error
+    report["times after"] = times()
     report["preview at the end"] = preview_facts()
     report["objects"] = {thing.name: thing.type for thing in bpy.context.scene.objects}
     report["selected"] = [thing.name for thing in bpy.context.selected_objects]
@@ -103,6 +105,12 @@ def watch(until: Callable[[], object]) -> Steps:
         if running.current and (update := running.current.job.poll()):
             report["progress"].append([update.stage, update.step, update.fraction, update.remaining])
         yield 0.1
+
+
+def times() -> list[str]:
+    """What stands below the levels of quality."""
+    panel, settings = part("panels.quality"), bpy.context.scene.pointe
+    return [panel.time_of(settings, quality) for quality in panel.QUALITIES]
 
 
 def preview_facts() -> dict[str, int] | None:

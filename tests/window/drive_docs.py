@@ -34,12 +34,13 @@ def work(folder: str) -> Steps:
     yield from keep_panel("ready")
 
     look_at(0.45, 2.6)
+    settings.quality = "high"  # which takes shape slowly enough to be seen
     generate()
     settings.prompt = "a blue mug"
     generate()
     settings.prompt = "a green airplane"
     generate()
-    yield from wait_for(lambda: stage() == "upsample" and step() >= 2, SECONDS)
+    yield from wait_for(lambda: stage() == "upsample" and step() >= 1, SECONDS)
     yield from keep_view("forming")
     bpy.ops.pointe.cancel(number=part("tasks").state.waiting[-1].number)
     bpy.ops.pointe.cancel(number=part("tasks").state.waiting[-1].number)
@@ -50,6 +51,7 @@ def work(folder: str) -> Steps:
     yield from keep_view("done")
 
     clear()
+    settings.quality = "fast"
     settings.prompt, settings.count, settings.seed, settings.output = "a green chair", 4, 0, "mesh"
     generate()
     yield from wait_for(idle, SECONDS)

@@ -58,6 +58,9 @@ def test_click_generate_and_see_a_red_chair(workplace: Path) -> None:
     remaining = [seconds for *_, seconds in report["progress"] if seconds is not None]
     assert remaining and remaining[-1] < 5 and min(remaining) >= 0
 
+    assert report["times before"] == ["", "", ""], "nobody knows yet"
+    assert all(re.fullmatch(r"\d+ (s|min)", time) for time in report["times after"])
+
     assert report["waiting"] == ["a blue mug"]
     assert report["waiting after its cross"] == 0
     assert report["preview"]["points"] in {1024, 4096}
