@@ -64,7 +64,7 @@ def test_unloading_gives_back_what_a_run_took() -> None:
 
 
 @pytest.mark.skipif(not Meter.works("cpu"), reason="peaks of main memory are told by Linux only")
-@pytest.mark.parametrize("precision", filter(None, ("float32", half_precision("cpu"))))
+@pytest.mark.parametrize("precision", list(filter(None, ("float32", half_precision("cpu")))))
 def test_an_evaluation_of_the_upsampler_takes_a_tenth_of_the_official_one(precision: str) -> None:
     """Of the released size, without a condition."""
     stream = 4 * (1024 + 3072) * 512  # bytes that no way of computing it does without
