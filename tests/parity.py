@@ -176,7 +176,7 @@ def _stage(
     chosen = {key: settings[key][i] for key in ("steps", "s_churn", "guidance")}
     stage = replace(stage, **chosen)
     network: Any = built(name)
-    networks = network.under(guided=samplers.is_guided(stage.guidance), **condition)
+    networks = network.under(guided=stage.guided, **condition)
     return _last(samplers.sample(stage, networks, (1, 6, stage.points)))[1]
 
 

@@ -41,13 +41,17 @@ def costs(request: Request) -> dict[str, float]:
 
 def sequences(stage: Stage) -> int:
     """Clouds that a stage's network is called with: one an evaluation, two where it is guided."""
+    return sum(branches for _, branches in evaluations(stage))
+
+
+def evaluations(stage: Stage) -> list[tuple[float, int]]:
+    """Of each evaluation of a stage its noise level and its branches: 2 where it is guided."""
     low, high = stage.sigma_min ** (1 / stage.rho), stage.sigma_max ** (1 / stage.rho)
     last = max(1, stage.steps - 1)
     evaluated = [(high + i / last * (low - high)) ** stage.rho for i in range(stage.steps)]
     if stage.sampler in ("heun", "dpm"):  # Heun's last step ends on its first estimate
         evaluated += evaluated[stage.sampler == "heun" :]
-    guided = stage.guidance not in (0, 1)
-    return sum(2 if guided and sigma > stage.guided_above else 1 for sigma in evaluated)
+    return [(sigma, 2 if stage.guided and sigma > stage.guided_above else 1) for sigma in evaluated]
 
 
 def _sampling(checkpoint: str, stage: Stage, points: int) -> float:

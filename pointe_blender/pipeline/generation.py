@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -149,10 +150,9 @@ def _stage(
     """
     passes = run.plan.passes if name == "densify" else 1
     yield run.at(name, number * stage.steps, passes * stage.steps)
-    guided = samplers.is_guided(stage.guidance)
     checkpoint = run.models.base if name == "base" else run.models.upsample
     loaded = [_load(run, checkpoint, precision) for precision in _precisions(run, stage)]
-    bound = [network.under(guided=guided, **condition) for network in loaded]
+    bound = [network.under(guided=stage.guided, **condition) for network in loaded]
     (count,) = {len(value) for value in condition.values()}
     shape = (count, 6, stage.points)
     start = None if stage.start == "noise" else _jittered(condition["low_res"], stage, noise)
@@ -176,21 +176,26 @@ def _precisions(run: Run, stage: Stage) -> list[str]:
 
 
 def _load(run: Run, checkpoint: str, precision: str = "float32") -> Any:
-    """A network, in the place of the others where memory is short."""
-    with run.loading():
-        if run.frugal:
-            memory.forget(*(name for name in run.plan.checkpoints if name != checkpoint))
+    """A network of a checkpoint."""
+    with _loading(run, checkpoint):
         return memory.load(checkpoint, run.device, run.folders, precision)
 
 
 def _clip(run: Run, tower: conditioning.Tower) -> conditioning.Clip:
-    """CLIP, likewise, with the tower that is needed of it."""
-    with run.loading():
-        if run.frugal:
-            memory.forget(*(name for name in run.plan.checkpoints if name != run.models.clip))
+    """CLIP with the tower that is needed of it."""
+    with _loading(run, run.models.clip):
         clip = conditioning.Clip.load(run.models.clip, run.device, run.folders)
         clip.tower(tower)
         return clip
+
+
+@contextmanager
+def _loading(run: Run, checkpoint: str) -> Iterator[None]:
+    """Load a network inside, in the place of the others where memory is short."""
+    with run.loading():
+        if run.frugal:
+            memory.forget(*(name for name in run.plan.checkpoints if name != checkpoint))
+        yield
 
 
 def _densify(

@@ -77,6 +77,11 @@ class Stage:
     conditioned: bool = True
     sigma_data: float | None = None
 
+    @property
+    def guided(self) -> bool:
+        """Whether this guidance asks for an unconditional branch at all."""
+        return self.guidance not in (0, 1)
+
 
 @dataclass(frozen=True)
 class ModelSet:

@@ -97,7 +97,7 @@ def _sampling(
         weights -= halved
     elif 0 < stage.half_below <= stage.sigma_max:
         weights += halved  # below that level alone: both are there
-    grid, guided = config["condition"] == "grid", stage.guidance not in (0, 1)
+    grid, guided = config["condition"] == "grid", stage.guided
     seen = stage.points + (models.base_stage.points if config.get("low_res") else 0)
     seen += 256 if grid and stage.conditioned else 2
     # Of a grid nothing but one token is left without condition: too unlike to share a batch.

@@ -220,11 +220,6 @@ def guided(denoise: Denoise, scale: float) -> Denoise:
     return denoise_guided
 
 
-def is_guided(scale: float) -> bool:
-    """Whether this scale asks for guidance at all."""
-    return scale not in (0, 1)
-
-
 def diffusion_of(stage: Stage) -> Denoiser:
     """The diffusion that a stage's network was trained with."""
     if stage.diffusion == "edm":
@@ -273,7 +268,7 @@ def sample(
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         chosen = half if half is not None and sigma < stage.half_below else networks
-        if not is_guided(stage.guidance) or sigma <= stage.guided_above:
+        if not stage.guided or sigma <= stage.guided_above:
             return diffusion.denoise(chosen.conditional, x, sigma)
         assert chosen.both is not None, "guidance needs the unconditional branch"
         return guided(partial(diffusion.denoise, chosen.both), stage.guidance)(x, sigma)

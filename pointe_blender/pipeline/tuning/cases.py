@@ -124,7 +124,7 @@ def analytic(
             [(among == places[:, None]).any(1), colors % len(COLORS) == places % len(COLORS)], 1
         )
 
-    guided = "guided" if samplers.is_guided(stage.guidance) else "unguided"
+    guided = "guided" if stage.guided else "unguided"
     name = f"exact denoiser, {stage.diffusion}, {guided}"
     return Case(name, replace(stage, points=points), count, bind, right)
 
@@ -137,7 +137,7 @@ def base(models: ModelSet, count: int, device: str, draw: int) -> Case:
     network = partial(_network, models.base, device)
 
     def bind(rows: slice, half: bool) -> Networks:
-        networks: Networks = network(half).under(seen[rows], guided=samplers.is_guided(stage.guidance))
+        networks: Networks = network(half).under(seen[rows], guided=stage.guided)
         return networks
 
     return Case(f"{models.name} base", stage, count, bind, partial(_right, data), device=device)
@@ -155,8 +155,7 @@ def upsample(models: ModelSet, count: int, device: str, draw: int, coarse: Tenso
 
     def bind(rows: slice, half: bool) -> Networks:
         embeddings = None if seen is None else seen[rows]
-        guided = samplers.is_guided(stage.guidance)
-        networks: Networks = network(half).under(embeddings, low_res[rows], guided=guided)
+        networks: Networks = network(half).under(embeddings, low_res[rows], guided=stage.guided)
         return networks
 
     start = coarse if stage.start == "coarse" else None

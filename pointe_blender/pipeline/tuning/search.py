@@ -18,8 +18,8 @@ from functools import cached_property
 from math import ceil
 from typing import Any
 
+from ..costs import evaluations
 from ..models import MODEL_SETS, ModelSet, Stage
-from ..point_e.samplers import is_guided, karras_sigmas
 from ..run import usable_device
 from ..schedules import FILE, SCHEDULES
 from .cases import Level, StageName, set_cases, stage_case
@@ -84,14 +84,9 @@ def axes(own: Stage, level: Level) -> list[list[dict[str, Any]]]:
 
 def cost(stage: Stage) -> float:
     """Evaluations in full precision without guidance that take as long as all of a schedule's own."""
-    total = 0.0
-    sigmas = karras_sigmas(stage.steps, stage.sigma_min, stage.sigma_max, stage.rho)[:-1].tolist()
-    if stage.sampler in ("heun", "dpm"):  # each step but Heun's last evaluates twice
-        sigmas += sigmas[1 if stage.sampler == "heun" else 0 :]
-    for sigma in sigmas:
-        branches = 2 if is_guided(stage.guidance) and sigma > stage.guided_above else 1
-        total += branches * (HALF_COST if sigma < stage.half_below else 1.0)
-    return total
+    return sum(
+        branches * (HALF_COST if sigma < stage.half_below else 1.0) for sigma, branches in evaluations(stage)
+    )
 
 
 def cheapest(level: Level, searched: Trial, confirming: Trial) -> Stage:
@@ -141,7 +136,7 @@ def _thrifty(stage: Stage, level: Level, searched: Trial, confirming: Trial) -> 
     be dropped only where every cloud stays the same sample, whatever the level.
     """
     least = searched.room(stage, "high") - 1  # no farther from the fine ODE than a whole limit
-    fields = ["guided_above"] if is_guided(stage.guidance) else []
+    fields = ["guided_above"] if stage.guided else []
     for field in [*fields, "half_below"]:
         for threshold in THRESHOLDS[field]:
             change: dict[str, Any] = {field: threshold}
