@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .pipeline.errors import CannotWrite, InvalidRequest, NoSurface, PointEError
+from .pipeline.replacing import make_folder
 from .pipeline.request import QUALITIES
 from .shell import items, outputs, shards
 from .shell.console import say, tell
@@ -80,7 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     add("prompt", nargs="?", help='what to make, such as "a red chair"')
     add("--image", metavar="FILE", type=Path, help="make it from a picture instead")
     add("--no-crop", action="store_true", help="show the models the picture as it is")
-    add("--cloud", metavar="FILE", type=Path, help="make a mesh of a .ply or .npz, or more points of it")
+    add(
+        "--cloud",
+        metavar="FILE",
+        type=Path,
+        help="make a mesh of a .ply, .npz, .obj or .glb, or more points of it",
+    )
     add("--prompts", metavar="FILE", type=Path, help="make every line of a .txt, .csv or .jsonl")
     add("--shard", metavar="I/N", help="of --prompts only share I of N; SLURM's job arrays are known")
 
@@ -233,13 +239,9 @@ def _make_all(options: argparse.Namespace, manner: Manner, folders: Folders) -> 
     found, bad = prompts.read(options.prompts, _item(options, formats=formats), manner.style)
     if shard != shards.WHOLE:
         say(f"shard {shard.number} of {shard.count}")
-    folder: Path = options.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotWrite(f"{folder} cannot be made ({error.strerror}): choose another folder.") from error
-    check_folder(folder)
-    failed = Batch(found, bad, folder, manner, shard, folders, _announce).run()
+    make_folder(options.output)
+    check_folder(options.output)
+    failed = Batch(found, bad, options.output, manner, shard, folders, _announce).run()
     return SOME_FAILED if failed else DONE
 
 

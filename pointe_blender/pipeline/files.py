@@ -1,26 +1,27 @@
 """Clouds and meshes as files: PLY and NPZ as Point-E writes them, OBJ and binary glTF for everything else.
 
-PLY and NPZ keep Point-E's axes, z up; OBJ and GLB are turned to y up, as their readers expect.
+PLY and NPZ keep Point-E's axes, z up; OBJ and GLB are turned to y up, as their readers expect, and back.
 """
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from .colors import linear
-from .errors import CannotWrite, InvalidRequest
+from .errors import InvalidRequest
 from .geometry import Mesh, PointCloud
+from .gltf import parse_glb
 from .ply import parse_ply
+from .replacing import replacing
+from .wavefront import parse_obj
 
 Thing = PointCloud | Mesh
 
@@ -59,7 +60,9 @@ def writer(path: str | Path) -> Callable[[str | Path, Thing], None]:
 
 
 def load(path: str | Path) -> Thing:
-    """Read a PLY or NPZ file: a mesh if it has faces, else a cloud; grey where it has no colours.
+    """Read a file in one of the four formats: a mesh if it has faces, else a cloud.
+
+    Where it has no colours it is grey, a GLB file white.
 
     Raises
     ------
@@ -67,10 +70,9 @@ def load(path: str | Path) -> Thing:
         The file is missing, of another kind or damaged.
     """
     path = Path(path)
-    readers = {".ply": read_ply, ".npz": read_npz}
-    if path.suffix.lower() not in readers:
-        raise InvalidRequest(f"{path.name!r} is neither .ply nor .npz: choose another file.")
-    return readers[path.suffix.lower()](path)
+    if path.suffix.lower() not in READERS:
+        raise InvalidRequest(f"{path.name!r} is none of {', '.join(READERS)}: choose another file.")
+    return READERS[path.suffix.lower()](path)
 
 
 def write_ply(path: str | Path, thing: Thing) -> None:
@@ -94,7 +96,7 @@ def write_ply(path: str | Path, thing: Thing) -> None:
         faces["corners"] = triangles
         header += [f"element face {len(faces)}", "property list uchar int vertex_index"]
         data += faces.tobytes()
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write("\n".join([*header, "end_header\n"]).encode("ascii"))
         file.write(data)
 
@@ -108,8 +110,7 @@ def read_ply(path: str | Path) -> Thing:
         The file is missing or is not such a file.
     """
     with _reading(path):
-        points, colors, triangles = parse_ply(Path(path).read_bytes())
-        return PointCloud(points, colors) if triangles is None else Mesh(points, triangles, colors)
+        return _thing(*parse_ply(Path(path).read_bytes()))
 
 
 def write_npz(path: str | Path, thing: Thing) -> None:
@@ -127,7 +128,7 @@ def write_npz(path: str | Path, thing: Thing) -> None:
         arrays = {"verts": points, "faces": triangles, **dict(colors)}
     archive = io.BytesIO()
     np.savez(archive, **arrays)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(archive.getbuffer())
 
 
@@ -146,9 +147,12 @@ def read_npz(path: str | Path) -> Thing:
         colors = np.stack(channels, axis=1) if channels else np.full_like(points, 0.5)
         if points.ndim != 2 or colors.shape != points.shape or points.shape[1] != 3:
             raise ValueError("shapes do not agree")
-        if not prefix:
-            return PointCloud(points, colors.astype(np.float32))
-        return Mesh(points, arrays["faces"].astype(np.int32), colors.astype(np.float32))
+        triangles = arrays["faces"].astype(np.int32) if prefix else None
+        if triangles is not None and (triangles.ndim != 2 or triangles.shape[1] != 3):
+            raise ValueError("the faces are no triangles")
+        if triangles is not None and ((triangles < 0) | (triangles >= len(points))).any():
+            raise ValueError("a face has a corner that does not exist")
+        return _thing(points, colors.astype(np.float32), triangles)
 
 
 def write_obj(path: str | Path, thing: Thing) -> None:
@@ -160,10 +164,22 @@ def write_obj(path: str | Path, thing: Thing) -> None:
     """
     points, triangles = _parts(thing)
     vertices = np.concatenate([_y_up(points), thing.colors], axis=1)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(_lines("v %.7g %.7g %.7g %.4f %.4f %.4f\n", vertices))
         if triangles is not None:
             file.write(_lines("f %d %d %d\n", triangles + 1))
+
+
+def read_obj(path: str | Path) -> Thing:
+    """Any ordinary OBJ, with the materials and textures that it names.
+
+    Raises
+    ------
+    InvalidRequest
+        The file is missing or is not such a file.
+    """
+    with _reading(path):
+        return _thing(*parse_obj(Path(path).read_text(encoding="utf-8", errors="replace"), Path(path).parent))
 
 
 def write_glb(path: str | Path, thing: Thing) -> None:
@@ -211,18 +227,35 @@ def write_glb(path: str | Path, thing: Thing) -> None:
         scene["extensionsUsed"] = ["KHR_materials_unlit"]
     text = json.dumps(scene, separators=(",", ":")).encode("utf-8")
     text += b" " * (-len(text) % 4)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(data)))
         file.write(struct.pack("<I4s", len(text), b"JSON") + text)
         file.write(struct.pack("<I4s", len(data), b"BIN\0") + data)
 
 
+def read_glb(path: str | Path) -> Thing:
+    """Any binary glTF 2.0 that is not compressed: all that its scene shows.
+
+    Raises
+    ------
+    InvalidRequest
+        The file is missing or is not such a file.
+    """
+    with _reading(path):
+        return _thing(*parse_glb(Path(path).read_bytes()))
+
+
 WRITERS = {".ply": write_ply, ".npz": write_npz, ".obj": write_obj, ".glb": write_glb}
+READERS = {".ply": read_ply, ".npz": read_npz, ".obj": read_obj, ".glb": read_glb}
 
 
 def _parts(thing: Thing) -> tuple[np.ndarray, np.ndarray | None]:
     """Points and, of a mesh, triangles."""
     return (thing.vertices, thing.triangles) if isinstance(thing, Mesh) else (thing.points, None)
+
+
+def _thing(points: np.ndarray, colors: np.ndarray, triangles: np.ndarray | None) -> Thing:
+    return PointCloud(points, colors) if triangles is None else Mesh(points, triangles, colors)
 
 
 def _y_up(points: np.ndarray) -> np.ndarray:
@@ -238,34 +271,6 @@ def _lines(template: str, rows: np.ndarray) -> bytes:
     """One line for each row, formatted thousands at a time: several times faster than one by one."""
     parts = np.array_split(rows, len(rows) // 4096 + 1)
     return b"".join((template * len(part) % tuple(part.ravel().tolist())).encode("ascii") for part in parts)
-
-
-@contextmanager
-def _replacing(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file beside `path` that takes its place once it is whole, and vanishes otherwise."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            with open(part, "wb") as file:
-                yield file
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise CannotWrite(_reason(error, path)) from error
-
-
-def _reason(error: OSError, path: Path) -> str:
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return f"The disk is full and {path} was not written: make room or choose another folder."
-        case errno.ENOENT | errno.ENOTDIR:
-            return f"There is no folder {path.parent}: create it or choose another."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"Nothing may be written to {path}: choose another folder."
-        case _:
-            return f"{path} cannot be written ({error.strerror}): choose another name or folder."
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Given:
 
 
 def load(path: Path) -> Given:
-    """Read a .ply or .npz file.
+    """Read a cloud or a mesh in one of the four formats.
 
     Raises
     ------
@@ -51,7 +51,8 @@ def load(path: Path) -> Given:
         The file is missing or damaged, or has nothing in it that can be used.
     """
     thing = files.load(path)
-    points, colors = _on_surface(thing) if isinstance(thing, Mesh) else (thing.points, thing.colors)
+    cloud = on_surface(thing) if isinstance(thing, Mesh) else thing
+    points = cloud.points
     if not len(points) or not np.isfinite(points).all():
         raise InvalidRequest(f"{path.name} has no points, or some that are not numbers: choose another file.")
     low, high = points.min(axis=0).astype(float), points.max(axis=0).astype(float)
@@ -61,11 +62,18 @@ def load(path: Path) -> Given:
     centre, size = (low + high) / 2, longest / FILL
     if np.abs([low, high]).max() <= 0.5 < longest:  # made by the models, most likely: keep every bit of it
         centre, size = np.zeros(3), 1.0
-    return Given(PointCloud(((points - centre) / size).astype(np.float32), colors), centre, size)
+    return Given(replace(cloud, points=((points - centre) / size).astype(np.float32)), centre, size)
 
 
-def _on_surface(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    draws = np.random.default_rng(0)  # a file always gives the same points
+def on_surface(mesh: Mesh) -> PointCloud:
+    """Points on a mesh, evenly spread: the same each time.
+
+    Raises
+    ------
+    InvalidRequest
+        Its faces have no area.
+    """
+    draws = np.random.default_rng(0)
     points, triangle, weights = sample_surface(mesh.vertices, mesh.triangles, ON_A_SURFACE, draws)
     colors = np.einsum("nk,nkc->nc", weights, mesh.colors[mesh.triangles[triangle]])
-    return points, colors.clip(0, 1).astype(np.float32)
+    return PointCloud(points, colors.clip(0, 1).astype(np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from PIL import Image
 from pointe_blender import cli, pipeline
 from pointe_blender.pipeline import PointCloud, Progress, Request, Result, files
 from pointe_blender.pipeline.weights import Folders
+from pointe_blender.shell import clouds
 from tests.pipeline.shell import Pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,10 +119,16 @@ def test_a_cloud_gets_more_points(tmp_path: Path, requests: list[Request]) -> No
     assert (requests[0].output, requests[0].points) == ("cloud", 8192)
 
 
-def test_a_mesh_is_taken_for_points_on_its_surface(tmp_path: Path, requests: list[Request]) -> None:
-    files.save(tmp_path / "mesh.ply", mesh=Pipeline.mesh(Pipeline.cloud(Request(prompt="a mug"), 0)))
-    assert cli.main(["--cloud", str(tmp_path / "mesh.ply"), "-o", str(tmp_path / "again.glb")]) == 0
-    assert requests[0].cloud is not None and len(requests[0].cloud) == 4096
+@pytest.mark.parametrize("suffix", [".ply", ".npz", ".obj", ".glb"])
+def test_a_mesh_is_taken_for_points_on_its_surface(
+    tmp_path: Path, requests: list[Request], suffix: str
+) -> None:
+    mesh = Pipeline.mesh(Pipeline.cloud(Request(prompt="a mug"), 0))
+    files.save(tmp_path / f"mesh{suffix}", mesh=mesh)
+    assert cli.main(["--cloud", str(tmp_path / f"mesh{suffix}"), "-o", str(tmp_path / "again.glb")]) == 0
+    cloud = requests[0].cloud
+    assert cloud is not None and len(cloud) == 4096
+    assert np.allclose(cloud.points, clouds.on_surface(mesh).points, atol=1e-5)  # z is up in all of them
 
 
 def test_the_finish_is_blenders(tmp_path: Path, requests: list[Request]) -> None:
@@ -294,7 +302,7 @@ def test_a_full_disk_is_one_sentence(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     assert cli.main(["a red chair", "-o", str(tmp_path / "a.ply")]) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("pointe_blender: The disk is full")

@@ -144,10 +144,17 @@ def test_a_damaged_ply_is_refused(tmp_path, content):
 def test_files_that_cannot_be_read(tmp_path, cloud):
     with pytest.raises(InvalidRequest, match="cannot be read"):
         files.load(tmp_path / "none.ply")
-    with pytest.raises(InvalidRequest, match=r"neither \.ply nor \.npz"):
+    with pytest.raises(InvalidRequest, match=r"none of \.ply, \.npz, \.obj, \.glb"):
         files.load(tmp_path / "it.stl")
     files.save(tmp_path / "it.npz", cloud=cloud)
     (tmp_path / "it.npz").write_bytes((tmp_path / "it.npz").read_bytes()[:500])
+    with pytest.raises(InvalidRequest, match="damaged"):
+        files.load(tmp_path / "it.npz")
+
+
+@pytest.mark.parametrize("triangles", [[[0, 1, 4]], [[0, 1, -1]], [[0, 1, 2, 3]], [0, 1, 2]])
+def test_an_npz_whose_faces_are_no_triangles_of_its_vertices_is_refused(tmp_path, triangles):
+    np.savez(tmp_path / "it.npz", verts=np.eye(4, 3), faces=np.array(triangles))
     with pytest.raises(InvalidRequest, match="damaged"):
         files.load(tmp_path / "it.npz")
 
