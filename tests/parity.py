@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pointe_blender.pipeline import conditioning, files, meshing, models
+from pointe_blender.pipeline import conditioning, files, geometry, meshing, models
 from pointe_blender.pipeline.geometry import Mesh, PointCloud
 from pointe_blender.pipeline.metrics import pointnet, scores
 from pointe_blender.pipeline.point_e import diffusion, samplers
@@ -211,7 +211,7 @@ def mesh(folder: Path) -> Iterator[Case]:
         ours, theirs = volume(made, triangles), volume(vertices, faces)
         # Polygons of more than three corners can be cut in more ways than one.
         yield close("mesh volume", torch.tensor(ours / theirs), np.ones(()), largest=5e-4, rms=5e-4)
-        yield exact("mesh closed", meshing.is_closed(triangles))
+        yield exact("mesh closed", geometry.is_closed(triangles))
 
         found = meshing.nearest(cloud.points, vertices)
         yield exact("mesh nearest", found == recorded["nearest"])

@@ -45,3 +45,13 @@ class Mesh:
     vertices: np.ndarray
     triangles: np.ndarray
     colors: np.ndarray
+
+
+def is_closed(triangles: np.ndarray) -> bool:
+    """Whether every edge of (F, 3) triangles is shared by exactly two, in opposite directions."""
+    import numpy as np  # Blender starts without it
+
+    edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
+    corners = edges.max(initial=0) + 1
+    forward, backward = np.sort(edges @ (corners, 1)), np.sort(edges @ (1, corners))  # a number for each edge
+    return bool((np.diff(forward) > 0).all() and (forward == backward).all())

@@ -130,13 +130,6 @@ def surface(field: np.ndarray, side: float = SIDE) -> tuple[np.ndarray, np.ndarr
     return (vertices * (side / (len(field) - 1)) - side / 2).astype(np.float32), triangles
 
 
-def is_closed(triangles: np.ndarray) -> bool:
-    """Whether every edge of (F, 3) triangles is shared by exactly two, in opposite directions."""
-    edges = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    forward, counts = np.unique(edges, axis=0, return_counts=True)
-    return bool((counts == 1).all()) and {tuple(e) for e in forward} == {tuple(e) for e in forward[:, ::-1]}
-
-
 def nearest(points: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """(M,) int64: for each of the queries (M, 3) the index of the nearest of the points (N, 3).
 

@@ -24,7 +24,7 @@ from pointe_blender.pipeline import (
     weights,
 )
 from pointe_blender.pipeline.conditioning import Clip
-from pointe_blender.pipeline.meshing import is_closed
+from pointe_blender.pipeline.geometry import is_closed
 from pointe_blender.pipeline.models import MODEL_SETS, STARTER
 from pointe_blender.pipeline.point_e import samplers
 from pointe_blender.pipeline.starter.evaluate import main_color

@@ -1,4 +1,4 @@
-"""PointNet++, the scores and the distances of sets: closed forms, invariances, recorded answers."""
+"""P-FID and P-IS, from PointNet++ to the scores: closed forms, invariances, recorded answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from pointe_blender.pipeline.errors import MissingModel
+from pointe_blender.pipeline.metrics.classifiers import ShapeClassifier, released
 from pointe_blender.pipeline.metrics.pointnet import PointNet, ball, farthest_points, normalised
 from pointe_blender.pipeline.metrics.scores import frechet_distance, inception_score
-from pointe_blender.pipeline.metrics.sets import chamfer, chamfer_between, coverage, matching_distance
-from tests import parity
+from pointe_blender.pipeline.weights import Folders
+from tests import drawn, parity
 
 
 def test_the_frechet_distance_of_diagonal_gaussians_is_the_textbook_one() -> None:
@@ -41,37 +43,6 @@ def test_the_inception_score_runs_from_one_to_the_number_of_classes() -> None:
     assert inception_score(np.eye(40)[np.arange(400) % 40]) == pytest.approx(40)
     sure = np.concatenate([np.eye(2)[[0] * 10], np.eye(2)[[0, 1] * 5]])
     assert inception_score(sure, split=10) == pytest.approx((1 + 2) / 2)
-
-
-def test_the_chamfer_distance_of_parallel_squares_is_how_far_they_are_apart() -> None:
-    square = torch.rand(2, 500, 3)
-    square[..., 2] = 0
-    lifted = square[:, torch.randperm(500)] + torch.tensor([0.0, 0.0, 0.3])
-    torch.testing.assert_close(chamfer(square, lifted), torch.full((2,), 0.3))
-    assert chamfer(square, square.flip(1)).max() < 1e-3
-
-
-def test_the_chamfer_distance_counts_both_ways_alike() -> None:
-    """A point is 0 from a pair that holds it; the pair is 0 and 1 from the point."""
-    point, pair = torch.zeros(1, 1, 3), torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])
-    assert chamfer(point, pair).item() == chamfer(pair, point).item() == (0 + 0.5) / 2
-
-
-def test_distances_of_sets_are_those_of_their_clouds() -> None:
-    a, b = torch.rand(3, 40, 6), torch.rand(4, 50, 6)
-    distances = chamfer_between(a, b)
-    assert distances.shape == (3, 4)
-    for i, j in ((0, 0), (1, 3), (2, 1)):
-        torch.testing.assert_close(distances[i, j], chamfer(a[i : i + 1], b[j : j + 1])[0])
-    torch.testing.assert_close(chamfer_between(b, a), distances.T)
-
-
-def test_coverage_and_matching_distance_of_a_set_that_repeats_itself() -> None:
-    """Rows are generated clouds, columns references: two of these are the nearest of none."""
-    distances = torch.tensor([[1.0, 4.0, 5.0, 9.0], [2.0, 3.0, 6.0, 9.0], [1.0, 8.0, 8.0, 0.5]])
-    assert coverage(distances) == 2 / 4
-    assert matching_distance(distances) == (1 + 3 + 5 + 0.5) / 4
-    assert coverage(1 - torch.eye(5)) == 1 and matching_distance(1 - torch.eye(5)) == 0
 
 
 def test_farthest_points_cover_a_line_by_halving_it() -> None:
@@ -122,6 +93,38 @@ def test_names_are_the_released_ones_and_loading_is_strict(network: PointNet) ->
     network.load_state_dict(state, strict=True)
     with pytest.raises(RuntimeError, match=r"fc3\.bias"):
         network.load_state_dict({key: state[key] for key in state if key != "fc3.bias"}, strict=True)
+
+
+def test_clouds_are_classified_in_batches_of_64_as_the_places_in_a_batch_count() -> None:
+    """The stand-in answers with what it saw."""
+    seen: list[torch.Tensor] = []
+
+    class Recorder(PointNet):
+        def forward(self, clouds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            seen.append(clouds)
+            return clouds[:, 0], torch.ones(len(clouds), 1)
+
+    clouds = torch.rand(130, 70, 6)
+    features, probabilities = ShapeClassifier(Recorder(), "cpu").features(clouds)
+    assert [len(batch) for batch in seen] == [64, 64, 2] and probabilities.shape == (130, 1)
+    torch.testing.assert_close(features, normalised(clouds[..., :3])[:, 0])
+
+
+def test_the_released_classifier_is_asked_for_by_its_file(folders: Folders) -> None:
+    with pytest.raises(MissingModel, match="pointnet"):
+        released("cpu", folders)
+
+
+def test_the_released_classifier_answers_as_recorded(recorded: Path, folders: Folders) -> None:
+    """From the file as it is published, with weights drawn from names; colours make no difference."""
+    folders.user.mkdir(parents=True)
+    torch.save({"model_state_dict": drawn.built("pointnet").state_dict()}, folders.user / "pointnet.pt")
+    with np.load(recorded / "pointnet.npz") as answers:
+        clouds = torch.from_numpy(answers["clouds"][:2])
+        clouds = torch.cat([clouds, torch.rand_like(clouds)], dim=2)
+        features, probabilities = released("cpu", folders).features(clouds)
+        np.testing.assert_allclose(features, answers["features"][:2], atol=1e-3)
+        np.testing.assert_allclose(probabilities, answers["probabilities"][:2], atol=1e-3)
 
 
 def test_metrics_answer_as_recorded(recorded: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pointe_blender
-from pointe_blender.pipeline.meshing import is_closed
+from pointe_blender.pipeline.geometry import is_closed
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,1 @@
-"""How good clouds are: P-FID and P-IS of Point-E (arXiv:2212.08751), on PointNet++ features."""
+"""How good clouds and meshes are, in published figures; each says its definition, unit and source."""

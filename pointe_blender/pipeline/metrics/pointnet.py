@@ -121,8 +121,9 @@ def ball(xyz: Tensor, centres: Tensor, radius: float, count: int) -> Tensor:
     # Expanded like this, and not as a difference, because ties at the radius fall as released.
     squares = -2 * centres @ xyz.transpose(1, 2)
     squares = squares + centres.square().sum(-1)[:, :, None] + xyz.square().sum(-1)[:, None]
-    indices = torch.arange(xyz.shape[1], device=xyz.device).expand_as(squares)
-    indices = indices.masked_fill(squares > radius**2, xyz.shape[1]).sort(dim=-1).values[:, :, :count]
+    places = torch.arange(xyz.shape[1], dtype=torch.int32, device=xyz.device).expand_as(squares)
+    places = places.masked_fill(squares > radius**2, xyz.shape[1])
+    indices = places.topk(count, largest=False).values.long()  # these come in order
     return torch.where(indices == xyz.shape[1], indices[:, :, :1], indices)
 
 

@@ -1,4 +1,7 @@
-"""Scores over features and class probabilities, by their published formulas."""
+"""Scores over features and class probabilities, by their published formulas.
+
+With a classifier of clouds (classifiers.py) these are P-FID and P-IS of the Point-E paper (arXiv:2212.08751).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def frechet_distance(a: Array, b: Array) -> float:
     Returns
     -------
     float
-        At least 0; 0 for equal mean and covariance.
+        At least 0, and the lower the better; 0 for equal mean and covariance. In the features' unit, squared.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     difference = a.mean(axis=0) - b.mean(axis=0)
@@ -43,7 +46,7 @@ def inception_score(probabilities: Array, split: int = 5000) -> float:
     Returns
     -------
     float
-        From 1 to K.
+        From 1 to K, and the higher the better.
     """
     scores = []
     for begin in range(0, len(probabilities), split):

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from .. import PointCloud, Request, Result, generate
-from ..meshing import farthest_points, is_closed
+from ..geometry import is_closed
+from ..meshing import farthest_points
 from ..metrics.sets import chamfer_between
 from ..models import STARTER
 from .data import Dataset, make
