@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from .formats import CLOUDS, MESHES
 from .pipeline.errors import CannotWrite, InvalidRequest, NoSurface, PointEError
 from .pipeline.replacing import make_folder
 from .pipeline.request import QUALITIES
@@ -174,7 +175,7 @@ def _make_one(options: argparse.Namespace, manner: Manner, folders: Folders) -> 
         name, formats = options.output.stem, outputs.formats(ending)
     else:
         formats = outputs.formats(options.format)
-        if ending in outputs.CLOUDS + outputs.MESHES:
+        if ending in CLOUDS + MESHES:
             raise InvalidRequest(f"{name} has an ending and --format is given, too: leave one of them out.")
     item = _item(options, name=name, formats=formats)
     outputs.check(formats, manner.style)

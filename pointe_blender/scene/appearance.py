@@ -125,7 +125,7 @@ def look(material: bpy.types.Material) -> Look:
     if not material.node_tree or (bpy.app.version < (5, 0) and not material.use_nodes):
         return plain
     output = material.node_tree.get_output_node("ALL")
-    base = output and _shader_color(output.inputs["Surface"])
+    base = output and shader_color(output.inputs["Surface"])
     found = (base and _look_of_socket(base)) or plain
     return found if found.picture is None else replace(found, color=plain.color)
 
@@ -177,7 +177,7 @@ def _links(socket: bpy.types.NodeSocket) -> list[bpy.types.NodeLink]:
     return [link for link in socket.links if link.is_valid and not link.is_muted]
 
 
-def _shader_color(socket: bpy.types.NodeSocket) -> bpy.types.NodeSocket | None:
+def shader_color(socket: bpy.types.NodeSocket) -> bpy.types.NodeSocket | None:
     """The colour input of the nearest shader upstream of a socket."""
     for link in _links(socket):
         inputs = link.from_node.inputs
@@ -185,7 +185,7 @@ def _shader_color(socket: bpy.types.NodeSocket) -> bpy.types.NodeSocket | None:
             if name in inputs and inputs[name].type == "RGBA" and link.from_node.type != "BSDF_TRANSPARENT":
                 return inputs[name]
         for shader in inputs:
-            if shader.type == "SHADER" and (found := _shader_color(shader)):
+            if shader.type == "SHADER" and (found := shader_color(shader)):
                 return found
     return None
 

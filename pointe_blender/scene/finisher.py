@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import bpy
 from mathutils import Matrix
 
-from ..shell.outputs import wanted
+from ..formats import wanted
+from ..streams import prints_aside
 from . import exports, objects, textures
 from .finishing import Finish
 
@@ -65,23 +63,9 @@ def finish_and_export(
             how,
             where,
         )
-        with _prints_aside():
+        with prints_aside():
             for path in ours:
                 exports.export(made, path)
-
-
-@contextmanager
-def _prints_aside() -> Iterator[None]:
-    """Let exporters, in Python and in C, print to standard error: standard output has paths alone."""
-    sys.stdout.flush()
-    usual = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(usual, 1)
-        os.close(usual)
 
 
 def _name(stem: str) -> str:

@@ -214,7 +214,7 @@ def _standing(part: _Part, finish: Finish, matrix: Matrix | None, scene: bpy.typ
 
 def _new_object(part: _Part, name: str) -> bpy.types.Object:
     if isinstance(part.thing, Mesh):
-        data = _mesh(part.thing, part.frame, name)
+        data = new_mesh(part.thing, part.frame, name)
     else:
         name = f"{name} points"
         data = _cloud(part.thing, part.frame, name)
@@ -225,7 +225,8 @@ def _new_object(part: _Part, name: str) -> bpy.types.Object:
     return thing
 
 
-def _mesh(mesh: Mesh, frame: Frame, name: str) -> bpy.types.Mesh:
+def new_mesh(mesh: Mesh, frame: Frame, name: str) -> bpy.types.Mesh:
+    """Mesh data with the colours and their material, where the frame puts it."""
     data = bpy.data.meshes.new(name)
     data.vertices.add(len(mesh.vertices))
     data.loops.add(mesh.triangles.size)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..formats import wanted
 from ..pipeline.errors import InvalidRequest
-from .outputs import Style, wanted
+from .outputs import Style
 
 if TYPE_CHECKING:
     import numpy as np

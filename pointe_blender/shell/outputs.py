@@ -8,17 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ..formats import CLOUDS, MESHES, PLAIN, POINT_E
 from ..pipeline.errors import CannotWrite, InvalidRequest, MissingPackage
 
 if TYPE_CHECKING:
     from ..pipeline.request import Request, Result
 
-POINT_E = ".npz"  # its own format, which Blender does not know
-CLOUDS = (".ply", POINT_E)
-MESHES = (".glb", ".obj", ".usd", ".usdc", ".usda", ".fbx")
-PLAIN = (".ply", POINT_E, ".glb", ".obj")  # which need no Blender
 PREVIEW = ".png"
 PREVIEW_SIDE = 256  # pixels
 
@@ -78,12 +75,6 @@ def formats(text: str) -> tuple[str, ...]:
     if not endings:
         raise InvalidRequest("The format is empty: choose one such as glb.")
     return tuple(dict.fromkeys(endings))
-
-
-def wanted(endings: Iterable[str]) -> Literal["cloud", "mesh", "both"]:
-    """What has to be made for files with these endings."""
-    kinds = {"cloud" if ending in CLOUDS else "mesh" for ending in endings}
-    return "both" if len(kinds) == 2 else "cloud" if "cloud" in kinds else "mesh"
 
 
 def check(endings: Iterable[str], style: Style) -> None:

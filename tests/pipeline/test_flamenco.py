@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pointe_blender import cli, pipeline
+from pointe_blender import cli, formats, pipeline
 from pointe_blender.pipeline.models import MODEL_SETS
 from pointe_blender.pipeline.request import QUALITIES
-from pointe_blender.shell import outputs
 from tests.pipeline.farm import SAVED, command_line, compile_job, submit
 from tests.pipeline.shell import Pipeline
 
@@ -30,7 +29,7 @@ def test_the_settings_follow_the_api_and_offer_what_there_is() -> None:
     settings = {setting["key"]: setting for setting in job_type["settings"]}
     assert sorted(settings["models"]["choices"]) == sorted(MODEL_SETS)
     assert settings["quality"]["choices"] == list(QUALITIES)
-    endings = [ending[1:] for ending in outputs.CLOUDS + outputs.MESHES]
+    endings = [ending[1:] for ending in formats.CLOUDS + formats.MESHES]
     assert sorted(settings["format"]["choices"]) == sorted(endings)
     assert not any(setting["description"].endswith(".") for setting in settings.values())
 
