@@ -14,6 +14,7 @@
     python build.py package --with-torch cpu
                                         zips that carry PyTorch for machines without network, one for each
                                         platform and Python; --platform NAME, --python 3.11: only these
+    python build.py evaluate FOLDER     how good the clouds and meshes in a folder are, see docs/evaluation.md
     python build.py pictures            take the pictures of docs/ anew in a Blender with its window
     python build.py train starter       make the starter models again; --minutes N --device NAME
 
@@ -298,7 +299,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "command",
         metavar="COMMAND",
-        choices=["run", "test", "check", "bench", "tune", "parity", "package", "pictures", "train"],
+        choices=[
+            *("run", "test", "check", "bench", "tune", "parity"),
+            *("package", "evaluate", "pictures", "train"),
+        ],
     )
     parser.add_argument("--torch", choices=sorted(TORCH_INDEXES), help="where PyTorch comes from")
     options, rest = parser.parse_known_args(arguments)
@@ -322,6 +326,8 @@ def main(arguments: list[str]) -> int:
             return call(python, "-m", "pointe_blender.pipeline.tuning.search", *rest)
         if options.command == "parity":
             return call(python, ROOT / "tests" / "parity.py", *rest)
+        if options.command == "evaluate":
+            return call(python, "-m", "pointe_blender", "evaluate", *rest)
         if options.command == "pictures":
             return call(python, "-m", "tests.window.take_pictures", *rest, cwd=ROOT)
         if options.command == "train":

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .shell.clouds import Given
 
 DONE, SOME_FAILED, REFUSED, CANCELLED = 0, 1, 2, 130
+EVALUATE = "evaluate"  # the one command beside making things
 FINISH = ("size", "origin", "faces", "remesh", "shading", "texture")  # fields of finishing.Finish
 
 
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str], folders: Folders | None = None, finisher: Fin
     if signal.getsignal(signal.SIGINT) is None:  # Blender's own, which Python does not see
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if arguments[:1] == [EVALUATE]:
+            return _evaluate(arguments[1:], folders)
         options = _parser().parse_args(arguments)
         return _carry_out(options, _folders(options, folders), finisher)
     except PointEError as error:
@@ -76,7 +79,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     description = "Make coloured point clouds and meshes from prompts and pictures."
-    parser = _Parser(prog="pointe", description=description, allow_abbrev=False)
+    epilog = f"pointe {EVALUATE} FOLDER measures how good a folder of them is: pointe {EVALUATE} --help."
+    parser = _Parser(prog="pointe", description=description, epilog=epilog, allow_abbrev=False)
 
     add = parser.add_argument_group("what to make").add_argument
     add("prompt", nargs="?", help='what to make, such as "a red chair"')
@@ -244,6 +248,22 @@ def _make_all(options: argparse.Namespace, manner: Manner, folders: Folders) -> 
     check_folder(options.output)
     failed = Batch(found, bad, options.output, manner, shard, folders, _announce).run()
     return SOME_FAILED if failed else DONE
+
+
+def _evaluate(arguments: Sequence[str], folders: Folders | None) -> int:
+    """Measure what is in a folder."""
+    from .shell import evaluation
+
+    description = "Measure how good generated clouds and meshes are, whatever made them: docs/evaluation.md."
+    parser = _Parser(prog=f"pointe {EVALUATE}", description=description, allow_abbrev=False)
+    evaluation.add_arguments(parser)
+    options = parser.parse_args(arguments)
+    evaluation.check(options)
+    output = options.output or options.folder / "evaluation"
+    make_folder(output)
+    check_folder(output)
+    unreadable = evaluation.run(options, _folders(options, folders), output)
+    return SOME_FAILED if unreadable else DONE
 
 
 def _item(options: argparse.Namespace, **further: Any) -> Item:

@@ -33,7 +33,7 @@ class _OfSet:
 
     models: bpy.props.EnumProperty(
         name="Models",
-        description="Which set, or the part that several sets share",
+        description="Which set, or the part that is shared",
         items=_sets,
         options={"SKIP_SAVE"},
     )

@@ -221,7 +221,7 @@ MODEL_SETS: dict[str, ModelSet] = {models.name: models for models in _SETS}
 
 @dataclass(frozen=True)
 class SharedPart:
-    """A checkpoint that several sets need, listed like a set of its own."""
+    """A checkpoint that belongs to no set alone, listed like a set of its own."""
 
     name: str
     label: str
@@ -240,4 +240,13 @@ CLIP = SharedPart(
     summary="Reads prompts and pictures for all of OpenAI's sets, and ranks what they make",
     licence="MIT",
 )
-INSTALLABLE: dict[str, ModelSet | SharedPart] = {**MODEL_SETS, CLIP.name: CLIP}
+POINTNET = SharedPart(
+    name="pointnet",
+    label="PointNet++",
+    summary="Sees what clouds are of, to measure how good they are: P-FID and P-IS of pointe evaluate",
+    licence="MIT",
+)
+INSTALLABLE: dict[str, ModelSet | SharedPart] = {
+    **MODEL_SETS,
+    **{part.name: part for part in (CLIP, POINTNET)},
+}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..pipeline import sets
 from ..pipeline.errors import InvalidRequest
-from ..pipeline.models import INSTALLABLE, MODEL_SETS
+from ..pipeline.models import INSTALLABLE, ModelSet
 from .console import say, watch
 
 if TYPE_CHECKING:
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def print_list(folders: Folders) -> None:
-    """One line a model set: its name, what it takes, how it stands."""
+    """One line a model set or shared part: its name, what it takes, how it stands."""
     standings = sets.standings(folders)
-    for name, models in MODEL_SETS.items():
-        takes = " or ".join(sorted(models.takes, reverse=True))
+    for name, models in INSTALLABLE.items():
+        takes = " or ".join(sorted(models.takes, reverse=True)) if isinstance(models, ModelSet) else ""
         print(f"{name:18} {takes:14} {standings[name].text:36} {models.label}")
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from pointe_blender import cli, pipeline
 from pointe_blender.pipeline import PointCloud, Progress, Request, Result, files
+from pointe_blender.pipeline.models import INSTALLABLE
 from pointe_blender.pipeline.weights import Folders
 from pointe_blender.shell import clouds
 from tests.pipeline.shell import Pipeline
@@ -184,8 +185,10 @@ def test_cancelling_writes_nothing(
 def test_models_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cli.main(["--list-models"], Folders(tmp_path)) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert {"starter", "official-text", "official-300M"} <= lines.keys()
-    assert "inside the extension" in lines["starter"] and "not installed" in lines["official-text"]
+    assert lines.keys() == INSTALLABLE.keys()
+    assert "text or image" in lines["starter"] and "inside the extension" in lines["starter"]
+    assert "not installed" in lines["official-text"]
+    assert "not installed, 23 MB to download" in lines["pointnet"]
 
 
 def test_a_model_set_is_installed_or_one_sentence_says_why_not(
