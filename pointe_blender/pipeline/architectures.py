@@ -22,7 +22,7 @@ STARTER_CONFIG = json.loads((STARTER / "config.json").read_text(encoding="utf-8"
 class Architecture:
     """A kind of network and the keyword arguments of its class."""
 
-    kind: Literal["denoiser", "sdf", "pointnet", "clip"]
+    kind: Literal["denoiser", "sdf", "local-sdf", "pointnet", "judge", "clip"]
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -69,7 +69,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "starter-clip": Architecture("clip", _NETWORKS["clip"]),
     "starter-base": Architecture("denoiser", _NETWORKS["base"]),
     "starter-upsample": Architecture("denoiser", _NETWORKS["upsample"]),
-    "starter-sdf": Architecture("sdf", _NETWORKS["sdf"]),
+    "starter-sdf": Architecture("local-sdf", _NETWORKS["sdf"]),
+    "starter-judge": Architecture("judge", _NETWORKS["judge"]),
 }
 
 
@@ -98,10 +99,18 @@ def build(name: str, device: str = "cpu") -> nn.Module:
                 from .point_e.sdf import PointCloudSDF
 
                 return PointCloudSDF(**architecture.config)
+            case "local-sdf":
+                from .starter.distance import LocalSDF
+
+                return LocalSDF(**architecture.config)
             case "pointnet":
                 from .metrics.pointnet import PointNet
 
                 return PointNet(**architecture.config)
+            case "judge":
+                from .starter.judge import JudgeNetwork
+
+                return JudgeNetwork(**architecture.config)
             case "clip":
                 from .conditioning import build_network
 
@@ -119,10 +128,24 @@ def parameters(name: str) -> int:
             width: int = config["width"]
             cross: int = config["decoder_layers"] * (12 * width**2 + 15 * width)
             return _of_blocks(width, config["encoder_layers"]) + cross + 11 * width + 1
+        case "local-sdf":
+            return _of_local_sdf(**config)
         case "pointnet":
             return 5_859_496
+        case "judge":
+            return _of_judge(**config)
         case "clip":
             return _of_clip(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
+
+
+def _of_local_sdf(width: int, layers: int, frequencies: int, **_: object) -> int:
+    waves = 3 + 6 * frequencies
+    return _of_blocks(width, layers) + 3 * width**2 + 2 * waves * width + 10 * width + 2
+
+
+def _of_judge(width: int, features: int, kinds: int, colors: int) -> int:
+    alone, beside = 2 * width**2 + 13 * width, 2 * width * features + features**2 + 2 * features
+    return alone + beside + features**2 + 3 * features + (features + 1) * (kinds + colors)
 
 
 def _of_blocks(width: int, layers: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .architectures import Architecture
 from .models import ARCHITECTURES, CHECKPOINTS, Stage
 from .plan import Plan
 from .request import Request
@@ -31,12 +32,20 @@ def costs(request: Request) -> dict[str, float]:
     if plan.ranked:
         found["rank"] = request.count * _CLIP
     if request.wants_mesh:
-        config = ARCHITECTURES[CHECKPOINTS[models.sdf].architecture].config
-        width, seen = config["width"], config["n_ctx"]
-        encoder = config["encoder_layers"] * seen * width * (12 * width + 2 * seen)
-        query = config["decoder_layers"] * width * (12 * width + 2 * seen)
+        encoder, query = _distances(ARCHITECTURES[CHECKPOINTS[models.sdf].architecture])
         found["mesh"] = request.count * (encoder + _QUERIES * plan.resolution**2 * query)
     return found
+
+
+def _distances(architecture: Architecture) -> tuple[float, float]:
+    """Multiply-adds of reading a cloud, and of one query of its field."""
+    config = architecture.config
+    width, seen = config["width"], config["n_ctx"]
+    per_token = width * (12 * width + 2 * seen)
+    if architecture.kind == "sdf":
+        return config["encoder_layers"] * seen * per_token, config["decoder_layers"] * per_token
+    offsets = 4 + 6 * config["frequencies"]
+    return config["layers"] * seen * per_token, config["neighbours"] * width * (width + offsets)
 
 
 def sequences(stage: Stage) -> int:

@@ -6,18 +6,16 @@ Distances are evaluated from coarse to fine where they matter to the surface; se
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .errors import NoSurface
 from .geometry import Mesh, PointCloud
 from .lattice import coarse_to_fine
 from .marching_cubes import marching_cubes
-
-if TYPE_CHECKING:
-    from .point_e.sdf import PointCloudSDF
 
 SIDE = 1.02  # of the cube around the origin in which the field is sampled
 SCORES = 2**24  # of one head in one decoder batch: 64 MiB in float32, where they are held at all
@@ -27,8 +25,29 @@ TOGETHER = 128  # queries, roughly, that look for their nearest points together
 NOT_NUMBERS = "The distance field holds values that are not numbers: choose the CPU as device."
 
 
+Encoded = TypeVar("Encoded")
+
+
+class DistanceNetwork(Protocol[Encoded]):
+    """What is asked of a network that tells distances to a cloud's surface, inside positive.
+
+    Attributes
+    ----------
+    n_ctx
+        Points it was trained on.
+    """
+
+    n_ctx: int
+
+    def encode(self, points: Tensor) -> Encoded:
+        """A cloud (B, 3, N), to be kept for all its queries."""
+
+    def decode(self, queries: Tensor, encoded: Encoded) -> Tensor:
+        """Distance at each query: (B, 3, M) -> (B, M)."""
+
+
 def mesh_from_cloud(
-    network: PointCloudSDF, cloud: PointCloud, resolution: int, device: str
+    network: DistanceNetwork[Encoded], cloud: PointCloud, resolution: int, device: str
 ) -> Generator[tuple[int, int], None, Mesh]:
     """Yield (done, total) after each batch of lattice points; return the mesh.
 
@@ -57,7 +76,7 @@ def mesh_from_cloud(
 
 
 def evaluate(
-    network: PointCloudSDF, cloud: PointCloud, resolution: int, device: str
+    network: DistanceNetwork[Encoded], cloud: PointCloud, resolution: int, device: str
 ) -> Generator[tuple[int, int], None, np.ndarray]:
     """Yield (done, total) after each batch of lattice points; return the (R, R, R) float32 field, x slowest.
 

@@ -112,10 +112,14 @@ def _distances(models: ModelSet, device: str) -> _Need:
     architecture = CHECKPOINTS[models.sdf].architecture
     config = ARCHITECTURES[architecture].config
     width, seen = config["width"], config["n_ctx"]
-    scores = config["decoder_heads"] * max(seen, _QUERIES) * seen
-    encoded = 2 * 4 * config["decoder_layers"] * seen * width
     field = 4 * models.resolution**3 if device == "cpu" else 0
-    computed = _computed(max(seen, _QUERIES) * width, scores, device)
+    if ARCHITECTURES[architecture].kind == "local-sdf":  # every query has channels for each of its neighbours
+        encoded = 4 * seen * (width + 3)
+        computed = 4 * _QUERIES * (seen + 5 * config["neighbours"] * width)
+    else:
+        scores = config["decoder_heads"] * max(seen, _QUERIES) * seen
+        encoded = 2 * 4 * config["decoder_layers"] * seen * width
+        computed = _computed(max(seen, _QUERIES) * width, scores, device)
     return _Need(4 * parameters(architecture), computed + encoded + field)
 
 

@@ -11,9 +11,10 @@ from ..pipeline.errors import CannotWrite, InvalidRequest, MissingPackage, Point
 from ..pipeline.models import MODEL_SETS
 from . import collection
 from .console import say
-from .evidence import CLASSIFIERS, Evidence, Settings
+from .evidence import Evidence, Settings
 from .kept import Kept
 from .measures import MEASURES, USUAL, Figure, measured
+from .references import STARTER
 from .tables import Table
 from .views import ENGINES, Views
 
@@ -33,12 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="which file was made from what; a batch's log says it itself",
     )
-    add("--reference", metavar="FOLDER", type=Path, help="of real objects, to compare with")
+    add(
+        "--reference",
+        metavar="FOLDER",
+        help="of real objects, or starter: those of the starter models' world",
+    )
 
     add = parser.add_argument_group("how").add_argument
     add("--metrics", metavar="LIST", help=f"all, or some of {', '.join(MEASURES)} ({','.join(USUAL)})")
-    add("--classifier", choices=CLASSIFIERS, default="released", help="of P-FID and P-IS (released)")
-    add("--models", choices=MODEL_SETS, metavar="SET", default="starter", help="whose CLIP looks (starter)")
+    add(
+        "--classifier", choices=("released", STARTER), default="released", help="of P-FID and P-IS (released)"
+    )
+    add("--models", choices=MODEL_SETS, metavar="SET", default=STARTER, help="whose CLIP looks (starter)")
     add("--views", type=int, default=20, help="pictures of each object, from all around (20)")
     add("--engine", type=str.upper, choices=ENGINES, default=ENGINES[0], help="which renders them")
     add("--seed", type=int, default=0, help="of the draws that equal numbers of references need (0)")
@@ -59,7 +66,7 @@ def check(options: argparse.Namespace) -> None:
     """
     if not options.folder.is_dir():
         raise InvalidRequest(f"There is no folder {options.folder}: choose another.")
-    if options.reference is not None and not options.reference.is_dir():
+    if options.reference not in (None, STARTER) and not Path(options.reference).is_dir():
         raise InvalidRequest(f"There is no folder {options.reference} to compare with: choose another.")
     if not 1 <= options.views <= MANY_VIEWS:
         raise InvalidRequest(f"--views {options.views} is too few or too many: choose 1 to {MANY_VIEWS}.")
@@ -101,7 +108,8 @@ def run(options: argparse.Namespace, folders: Folders, output: Path) -> int:
     found = collection.collect(options.folder, kept, origins)
     for path, reason in found.unreadable:
         say(f"{path.name}: {reason}")
-    settings = Settings(options.reference, options.classifier, options.models, options.seed, options.device)
+    reference = options.reference if options.reference in (None, STARTER) else Path(options.reference)
+    settings = Settings(reference, options.classifier, options.models, options.seed, options.device)
     with Views(output / "renders", options.views, options.engine) as views:
         evidence = Evidence(found, settings, views, kept, folders)
         figures, left_out = _figures(evidence, options.metrics)
@@ -165,7 +173,7 @@ def _why_not(name: str, evidence: Evidence) -> str:
         "both": not any(sample.mesh and sample.cloud for sample in samples)
         and "no object has a mesh and a cloud: put both under one name into the folder",
         "reference": evidence.settings.reference is None
-        and "there is nothing to compare with: give --reference FOLDER",
+        and "there is nothing to compare with: give --reference FOLDER, or starter",
         "prompts": not any(sample.origin for sample in samples)
         and "nothing says what the objects were made from: give --prompts FILE",
     }
@@ -190,7 +198,7 @@ def _facts(options: argparse.Namespace, evidence: Evidence, figures: Mapping[str
     }
     needs = {need for name in figures for need in MEASURES[name].needs}
     if "reference" in needs:
-        facts |= {"reference": str(options.reference), "references": evidence.reference_count}
+        facts |= {"reference": options.reference, "references": evidence.reference_count}
         facts["seed"] = options.seed
     if figures.keys() & {"coverage", "mmd", "1-nna"}:
         facts["drawn of each"] = evidence.count

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from ..pipeline import Mesh
 from ..pipeline.sets import Doing
-from . import collection, shapes
+from . import collection, references, shapes
 from .collection import Collection, File
-from .console import say, watch
+from .console import watch
 from .kept import Kept, Key, Values
-from .shapes import Shape, shape_of
+from .references import JUDGE, STARTER
+from .shapes import Shape
 from .views import View, Views
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..pipeline.metrics.classifiers import Classifier
     from ..pipeline.weights import Folders
 
-CLASSIFIERS = {"released": "pointnet"}  # their networks
+NETWORKS = {"released": "pointnet", STARTER: JUDGE}  # of the classifiers
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
@@ -38,19 +39,19 @@ class Settings:
     Attributes
     ----------
     reference
-        A folder of real objects.
+        A folder of real objects, or "starter" for those of the starter models' world.
     classifier
         Whose features P-FID and P-IS are of.
     models
         The set whose CLIP reads prompts and pictures.
     seed
-        Of the draws of equal numbers.
+        Of the draws of references and of equal numbers.
     device
         As in `Request`.
     """
 
-    reference: Path | None
-    classifier: str
+    reference: Path | Literal["starter"] | None
+    classifier: Literal["released", "starter"]
     models: str
     seed: int
     device: str
@@ -138,15 +139,19 @@ class Evidence:
     def _seen(self, own: Sequence[Shape]) -> tuple[np.ndarray, np.ndarray]:
         from ..pipeline.models import CHECKPOINTS
 
-        network = CHECKPOINTS[CLASSIFIERS[self.settings.classifier]]
+        network = CHECKPOINTS[NETWORKS[self.settings.classifier]]
         name = f"{network.name} {network.sha256}"
         return shapes.features(own, name, lambda: self._classifier, self._kept)
 
     @cached_property
     def _classifier(self) -> Classifier:
+        if self.settings.classifier == STARTER:
+            from ..pipeline.starter import judge
+
+            return judge.load(self._device, self._folders)
         from ..pipeline.metrics import classifiers
 
-        self._fetch(CLASSIFIERS[self.settings.classifier])
+        self._fetch(NETWORKS["released"])
         return classifiers.released(self._device, self._folders)
 
     # --- meshes ----------------------------------------------------------------------------------------
@@ -254,15 +259,12 @@ class Evidence:
 
     @cached_property
     def _shapes(self) -> list[Shape]:
-        return [shape_of(sample) for sample in self.found.samples]
+        return [shapes.shape_of(sample) for sample in self.found.samples]
 
     @cached_property
     def _references(self) -> list[Shape]:
         assert self.settings.reference is not None
-        real = collection.collect(self.settings.reference, self._kept)
-        if real.unreadable:
-            say(f"files of the reference that could not be read: {len(real.unreadable)}")
-        return [shape_of(sample) for sample in real.samples]
+        return references.shapes_of(self.settings.reference, self.settings.seed, self._kept)
 
     @cached_property
     def _device(self) -> str:

@@ -21,7 +21,9 @@ from PIL import Image
 from pointe_blender import cli
 from pointe_blender.pipeline import Mesh, PointCloud, files
 from pointe_blender.pipeline.metrics import classifiers, scores, sets, surfaces
-from pointe_blender.shell import collection, evidence, kept, measures, shapes, views
+from pointe_blender.pipeline.models import CHECKPOINTS
+from pointe_blender.pipeline.starter import judge
+from pointe_blender.shell import collection, evidence, kept, measures, references, shapes, views
 
 ROOT = Path(__file__).resolve().parents[2]
 CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
@@ -215,6 +217,25 @@ def test_distances_are_kept_row_by_row(clouds: Path, real: Path, computed: list[
     files.save(clouds / "ball0.npz", cloud=ellipsoid((1.0, 1.0, 1.0), 99))
     evaluate(clouds, "--reference", real, "--metrics", "chamfer")
     assert computed.count("distances") == 1
+
+
+def test_objects_of_the_starter_world_are_made_only_where_they_are_needed(
+    clouds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def real(count: int, seed: int) -> list[PointCloud]:
+        asked.append((count, seed))
+        return [ellipsoid((1.0, 1.0, 1.0), seed + i) for i in range(count)]
+
+    monkeypatch.setattr(judge, "references", real)
+    monkeypatch.setattr(references, "COUNT", 3)
+    monkeypatch.setitem(CHECKPOINTS, references.JUDGE, CHECKPOINTS["pointnet"])
+    _, table = evaluate(clouds, "--reference", "starter", "--seed", "7")
+    assert asked == [(3, 7)] and (table["references"], table["drawn of each"]) == (3, 3)
+    before = written(clouds)
+    assert evaluate(clouds, "--reference", "starter", "--seed", "7")[0] == 0
+    assert asked == [(3, 7)] and written(clouds) == before
 
 
 def test_intervals_are_over_seeds_where_prompts_have_several(clouds: Path, real: Path) -> None:

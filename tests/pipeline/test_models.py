@@ -74,7 +74,8 @@ def test_downloads_are_as_large_as_their_tensors() -> None:
 @pytest.mark.parametrize("models_", models.MODEL_SETS.values(), ids=models.MODEL_SETS)
 def test_set_fits_together(models_: models.ModelSet) -> None:
     kinds = [models.ARCHITECTURES[part.architecture] for part in models_.checkpoints]
-    assert [part.kind for part in kinds] == ["clip", "denoiser", "denoiser", "sdf"]
+    field = "local-sdf" if models_.name == "starter" else "sdf"
+    assert [part.kind for part in kinds] == ["clip", "denoiser", "denoiser", field]
     clip, base, upsample, _ = (part.config for part in kinds)
     width = clip["embed_dim"] if models_.condition == "vector" else clip["vision_cfg"]["width"]
     assert (base["condition"], base["condition_dim"]) == (models_.condition, width)

@@ -11,7 +11,7 @@ from torch import nn
 from pointe_blender.pipeline import conditioning
 from pointe_blender.pipeline.models import ARCHITECTURES, build
 from pointe_blender.pipeline.starter import data, kinds, solids, vocabulary, world
-from pointe_blender.pipeline.starter.train import Trainer, warm_start_distance, warm_start_upsampler
+from pointe_blender.pipeline.starter.train import Trainer, optimizers, warm_start_upsampler
 
 LABELS = [world.Label(kind, "red") for kind in world.KINDS]
 
@@ -139,19 +139,23 @@ def test_a_cut_training_goes_on_where_it_was(tmp_path):
 
     def trainer() -> Trainer:
         torch.manual_seed(1)
-        return Trainer("line", nn.Linear(4, 1), 1e-2, tmp_path)
+        network = nn.Sequential(nn.Linear(4, 64), nn.Linear(64, 64), nn.Linear(64, 1))
+        return Trainer("line", network, 1e-3, tmp_path, muon=True)
 
     def loss_of(run: Trainer):
         return lambda progress: (run.network(x) - x.sum(1, keepdim=True)).square().mean()
 
     first = trainer()
+    untrained = float(loss_of(first)(0.0).detach())
     first.run(loss_of(first), 0.5, "cpu")
     second = trainer()
     assert (second.step, second.elapsed) == (first.step, first.elapsed)
-    assert torch.equal(second.network.weight, first.network.weight)
+    for mine, kept in zip(second.optimizers, first.optimizers, strict=True):
+        torch.testing.assert_close(mine.state_dict(), kept.state_dict(), rtol=0, atol=0)
+    assert torch.equal(second.network[1].weight, first.network[1].weight)
     second.run(loss_of(second), 1.0, "cpu")
     assert second.step > first.step
-    assert float(loss_of(second)(0.0).detach()) < 1e-3
+    assert float(loss_of(second)(0.0).detach()) < untrained / 2
 
 
 def test_a_rotated_box_is_the_box_seen_in_its_own_frame(generator):
@@ -165,24 +169,24 @@ def test_a_rotated_box_is_the_box_seen_in_its_own_frame(generator):
     )
 
 
-def test_the_last_networks_begin_with_what_the_base_model_knows():
+def test_the_upsampler_begins_with_what_the_base_model_knows():
     torch.manual_seed(0)
-    base, distance, upsampler = (build(f"starter-{name}").eval() for name in ("base", "sdf", "upsample"))
-    warm_start_distance(distance, base)
+    base, upsampler = (build(f"starter-{name}").eval() for name in ("base", "upsample"))
     warm_start_upsampler(upsampler, base)
-    points = torch.randn(1, 3, 20) / 4
-    with torch.inference_mode():
-        tokens = base.input_proj(torch.cat((2 * points, torch.zeros_like(points)), 1).transpose(1, 2))
-        for block in base.backbone.resblocks[: len(distance.encoder.resblocks)]:
-            tokens = block(tokens)
-        latents = distance.encoder(distance.encoder_input_proj(points.transpose(1, 2)))
-        torch.testing.assert_close(latents, tokens)
+    assert torch.equal(upsampler.cond_point_proj.weight, upsampler.input_proj.weight)
+    assert torch.equal(
+        upsampler.backbone.resblocks[3].mlp.c_fc.weight, base.backbone.resblocks[3].mlp.c_fc.weight
+    )
 
-        # Where queries and latents are the same tokens, the decoder is the base model's last blocks.
-        x = latents = torch.randn(1, 20, base.width)
-        block, known = distance.decoder.resblocks[-1], base.backbone.resblocks[-1]
-        torch.testing.assert_close(block(x, *block.keys_values(latents)), known(x))
-        assert torch.equal(upsampler.cond_point_proj.weight, upsampler.input_proj.weight)
-        assert torch.equal(
-            upsampler.backbone.resblocks[3].mlp.c_fc.weight, base.backbone.resblocks[3].mlp.c_fc.weight
-        )
+
+def test_muon_takes_the_matrices_between_hidden_channels_alone():
+    network = build("starter-sdf")
+    adam, muon = optimizers(network, 1e-3, muon=True)
+    names = {value: key for key, value in network.named_parameters()}
+    taken = [
+        {names[value] for group in each.param_groups for value in group["params"]} for each in (adam, muon)
+    ]
+    assert taken[0] | taken[1] == set(names.values())
+    assert not taken[0] & taken[1]
+    assert {"hidden.weight", "encoder.resblocks.0.attn.c_qkv.weight"} <= taken[1]
+    assert {"input_proj.weight", "output_proj.weight", "hidden.bias"} <= taken[0]

@@ -1,7 +1,7 @@
 """What each starter network learns from: one loss a network, each a function of the training's progress.
 
 CLIP: Radford et al. 2021. Base and upsampler: Karras et al. 2022 (EDM), through the denoiser that samples.
-Distance: Point-E's weighted L1, 1 above and 4 below the target, so that thin parts close.
+Distance: L1 on exact distances. Judge: cross-entropy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from torch.nn import functional
 from .. import conditioning
 from ..point_e.diffusion import EDM, scale_channels
 from .data import SPREAD, Dataset
+from .kinds import KINDS
 from .solids import signed_distance
+from .world import COLORS
 
 Loss = Callable[[float], Tensor]
 """Progress of the training, 0 to 1, -> mean loss of a fresh batch."""
@@ -110,30 +112,42 @@ def upsample_loss(
 
 
 def sdf_loss(network: nn.Module, data: Dataset, settings: Mapping[str, Any], device: str) -> Loss:
-    """Signed distances anywhere in the cube and near the surface, from slightly noisy points.
-
-    The weight below the target rises from 1 to Point-E's 4: from the start it would teach a network that
-    knows nothing yet to call everything inside.
-    """
+    """Signed distances near the surface and anywhere in the cube, from slightly noisy points."""
     objects = data.objects.to(device)
 
     def loss(progress: float) -> Tensor:
         batch, queries = settings["batch"], settings["queries"]
-        late = progress > 0.8
+        late = progress > 0.7
         rows = torch.randint(len(data), (batch,))
         columns = torch.rand(batch, SPREAD).argsort(1)[:, : settings["last_points" if late else "points"]]
         points = data.points[rows[:, None], columns, :3].float().to(device)
-        noise = settings["point_noise"] * (0.5 + 1.5 * torch.rand(batch, 1, 1, device=device))
+        noise = settings["point_noise"] * torch.rand(batch, 1, 1, device=device)
         points = points + noise * torch.randn_like(points)
 
-        near = data.points[rows[:, None], torch.randint(SPREAD, (batch, queries // 2)), :3].float().to(device)
-        near = near + settings["reach"] * torch.randn_like(near)
+        near = data.points[rows[:, None], torch.randint(SPREAD, (batch, queries * 3 // 4)), :3].float()
+        near = near.to(device) + settings["reach"] * torch.randn_like(near)
         anywhere = CUBE * (2 * torch.rand(batch, queries - near.shape[1], 3, device=device) - 1)
         places = torch.cat((near, anywhere), 1)
         target = signed_distance(objects[rows.to(device)], places)
+        apart: Tensor = network(places.transpose(1, 2), points.transpose(1, 2)) - target
+        return 20 * apart.abs().mean()
 
-        error = network(places.transpose(1, 2), points.transpose(1, 2)) - target
-        mean: Tensor = (torch.where(error < 0, 1 + 3 * progress, 1.0) * error.abs()).mean()
-        return mean
+    return loss
+
+
+def judge_loss(network: nn.Module, data: Dataset, settings: Mapping[str, Any], device: str) -> Loss:
+    """Tell kind and colour of a cloud that is a little off its surface and its colours."""
+    kinds = torch.tensor([list(KINDS).index(label.kind) for label in data.labels])
+    colors = torch.tensor([list(COLORS).index(label.color) for label in data.labels])
+
+    def loss(progress: float) -> Tensor:
+        rows = torch.randint(len(data), (settings["batch"],))
+        columns = torch.rand(len(rows), SPREAD).argsort(1)[:, : settings["points"]]
+        clouds = data.points[rows[:, None], columns].float().to(device)
+        off = torch.tensor([settings["point_noise"]] * 3 + [settings["color_noise"]] * 3, device=device)
+        clouds = clouds + torch.rand(len(rows), 1, 1, device=device) * off * torch.randn_like(clouds)
+        _, kind, color = network(clouds)
+        wrong_kind = functional.cross_entropy(kind.float(), kinds[rows].to(device))
+        return wrong_kind + functional.cross_entropy(color.float(), colors[rows].to(device))
 
     return loss

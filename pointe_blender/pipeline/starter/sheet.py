@@ -29,7 +29,7 @@ def contact_sheet(made: Sequence[tuple[str, Result]], columns: int, path: Path) 
             sheet.paste(Image.fromarray(_drawn(points, shaded, 2)), (left + SIDE, top))
         pen.text((left + 8, top + SIDE + 2), prompt[:44], fill="black")
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+    sheet.quantize(128).save(path, optimize=True)  # a fifth of the size, and no eye tells
 
 
 def _view(points: np.ndarray) -> np.ndarray:

@@ -25,31 +25,29 @@ from torch import Tensor, nn
 from .. import conditioning
 from ..models import ARCHITECTURES, STARTER, build
 from ..point_e.diffusion import EDM
-from ..point_e.sdf import PointCloudSDF
-from ..point_e.transformer import PointDiffusionTransformer
 from . import losses
 from .data import Dataset, training_set
 from .evaluate import write_scores
 from .vocabulary import MERGES, write_merges
 
 log = logging.getLogger("starter")
-NETWORKS = ("clip", "base", "upsample", "sdf")
-LAST = ("upsample", "sdf")  # both begin as copies of the trained base model, and can be trained side by side
+NETWORKS = ("clip", "base", "upsample", "sdf", "judge")
+LAST = ("upsample", "sdf", "judge")  # can be trained side by side
 SAVED_EVERY = 60.0
+MATRIX = 64  # rows and columns from which Muon takes a weight
 
 
 class Trainer:
-    """One network, its moving average and its optimiser, saved every minute.
+    """One network, its moving average and its optimisers, saved every minute.
 
-    AdamW with warm-up and a linear decay over the last third; the average is what ships.
+    Warm-up, and a linear decay over the last third; the average is what ships.
     """
 
-    def __init__(self, name: str, network: nn.Module, rate: float, folder: Path) -> None:
-        self.name, self.network, self.rate = name, network, rate
+    def __init__(self, name: str, network: nn.Module, rate: float, folder: Path, muon: bool = False) -> None:
+        self.name, self.network = name, network
         self.average = deepcopy(network).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01
-        )
+        self.optimizers = optimizers(network, rate, muon)
+        self.rates = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.step, self.elapsed = 0, 0.0
         self.path = folder / f"{name}.pt"
         if self.path.exists():
@@ -57,7 +55,8 @@ class Trainer:
             self.step, self.elapsed = state["step"], state["elapsed"]
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
 
     def run(self, loss: losses.Loss, seconds: float, device: str) -> nn.Module:
         """Train until `seconds` are used up, earlier runs included; returns the averaged network."""
@@ -91,13 +90,15 @@ class Trainer:
         return self.average
 
     def _update(self, value: Tensor, progress: float) -> None:
-        rate = self.rate * min(1.0, (self.step + 1) / 150) * min(1.0, (1 - progress) / 0.35)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        share = min(1.0, (self.step + 1) / 150) * min(1.0, (1 - progress) / 0.35)
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+            optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.step += 1
         keep = min(0.998, self.step / (self.step + 10))
         with torch.no_grad():
@@ -107,14 +108,15 @@ class Trainer:
 
     def save(self) -> None:
         """Write everything that going on needs, whole or not at all."""
-        parts: dict[str, Any] = {
-            "network": self.network,
-            "average": self.average,
-            "optimizer": self.optimizer,
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "elapsed": self.elapsed,
         }
-        state = {name: part.state_dict() for name, part in parts.items()}
         part = self.path.with_suffix(".part")
-        torch.save({**state, "step": self.step, "elapsed": self.elapsed}, part)
+        torch.save(state, part)
         os.replace(part, self.path)
 
 
@@ -127,29 +129,20 @@ def warm_start_upsampler(upsampler: nn.Module, base: nn.Module) -> None:
     upsampler.load_state_dict(state)
 
 
-def warm_start_distance(network: PointCloudSDF, base: PointDiffusionTransformer) -> None:
-    """Give the distance network what the base model knows of surfaces.
-
-    Points and queries are read as noisy points are; the encoder begins as the first blocks of the base model,
-    the decoder as its last. From nothing, attention takes far longer to find a query's neighbours.
-    """
-    first, last = base.backbone.resblocks, reversed(base.backbone.resblocks)
-    with torch.no_grad():
-        for projection in (network.encoder_input_proj, network.decoder_input_proj):
-            projection.weight.copy_(2 * base.input_proj.weight[:, :3])  # the base model's points are doubled
-            projection.bias.copy_(base.input_proj.bias)
-        for mine, known in zip(network.encoder.resblocks, first, strict=False):
-            mine.load_state_dict(known.state_dict())
-        blocks: Any = zip(reversed(network.decoder.resblocks), last, strict=False)
-        for mine, known in blocks:
-            for part in ("weight", "bias"):
-                packed = getattr(known.attn.c_qkv, part).unflatten(0, (known.attn.heads, 3, -1))
-                getattr(mine.attn.c_q, part).copy_(packed[:, 0].flatten(0, 1))
-                getattr(mine.attn.c_kv, part).copy_(packed[:, 1:].flatten(0, 2))
-            mine.attn.c_proj.load_state_dict(known.attn.c_proj.state_dict())
-            mine.mlp.load_state_dict(known.mlp.state_dict())
-            for norm, source in ((mine.ln_1, known.ln_1), (mine.ln_2, known.ln_1), (mine.ln_3, known.ln_2)):
-                norm.load_state_dict(source.state_dict())
+def optimizers(network: nn.Module, rate: float, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW for everything; with `muon` (Jordan 2024) that for the matrices between hidden channels."""
+    matrices = {
+        key: value
+        for key, value in network.named_parameters()
+        if muon and value.ndim == 2 and min(value.shape) >= MATRIX
+    }
+    others = [value for key, value in network.named_parameters() if key not in matrices]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+    ]
+    if matrices:
+        found.append(torch.optim.Muon(list(matrices.values()), lr=20 * rate, weight_decay=0.01))
+    return found
 
 
 def clip_vectors(network: nn.Module, data: Dataset, tokens: Tensor, device: str) -> tuple[Tensor, Tensor]:
@@ -189,7 +182,8 @@ def train(
     tokens = torch.stack([tokenizer(words) for words in data.captions])
 
     def trained(name: str, network: nn.Module, loss: Callable[[nn.Module], losses.Loss]) -> nn.Module:
-        trainer = Trainer(name, network.to(device), settings[name]["rate"], folder)
+        muon = settings[name].get("muon", False)
+        trainer = Trainer(name, network.to(device), settings[name]["rate"], folder, muon)
         seconds = 60 * minutes * settings["shares"][name]
         average = trainer.run(loss(trainer.network), seconds, device)
         export(name, average, folder)
@@ -215,9 +209,10 @@ def train(
             lambda n: losses.upsample_loss(n, data, edm("upsample"), settings["upsample"], device),
         )
     if "sdf" in only:
-        distance: Any = build("starter-sdf")
-        warm_start_distance(distance, base)
-        trained("sdf", distance, lambda n: losses.sdf_loss(n, data, settings["sdf"], device))
+        trained("sdf", build("starter-sdf"), lambda n: losses.sdf_loss(n, data, settings["sdf"], device))
+    if "judge" in only:
+        judge = build("starter-judge")
+        trained("judge", judge, lambda n: losses.judge_loss(n, data, settings["judge"], device))
 
 
 def publish(folder: Path) -> bool:
