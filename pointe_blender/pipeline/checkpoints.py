@@ -105,7 +105,7 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         _starter("clip", "dcb42669d33192c018d238773cac96b377e386161417226c93b3e1c6eca45fa6"),
         _starter("base", "e2d550c385fca0a17ef223196d116e70b1b4003955eb9d1dd119a380a819b10d"),
         _starter("upsample", "1427b91004c7d9dca4f816bf75cbd3d7583fd46a4cccf3aa9498bc9aaafbf4ec"),
-        _starter("sdf", "997862ac4090152d74e9d7d925a93cad801ecbb6efa5ecd005cb8c0b83d3bc55"),
+        _starter("sdf", "08583f769445c32767dadcde679b0a7dd5c7eb5167a773db45a57e4bdb5cb6b8"),
         _starter("judge", "8e701c5a094c874db7ce87d51a15df815d79bbf618b263a5b71179476085c5e4"),
     )
 }

@@ -112,7 +112,10 @@ def upsample_loss(
 
 
 def sdf_loss(network: nn.Module, data: Dataset, settings: Mapping[str, Any], device: str) -> Loss:
-    """Signed distances near the surface and anywhere in the cube, from slightly noisy points."""
+    """Signed distances near the surface and anywhere in the cube, from noisy points, a few of them astray.
+
+    Sampled clouds are like that, and every stray point that is believed becomes a crumb beside the mesh.
+    """
     objects = data.objects.to(device)
 
     def loss(progress: float) -> Tensor:
@@ -122,7 +125,8 @@ def sdf_loss(network: nn.Module, data: Dataset, settings: Mapping[str, Any], dev
         columns = torch.rand(batch, SPREAD).argsort(1)[:, : settings["last_points" if late else "points"]]
         points = data.points[rows[:, None], columns, :3].float().to(device)
         noise = settings["point_noise"] * torch.rand(batch, 1, 1, device=device)
-        points = points + noise * torch.randn_like(points)
+        stray = torch.rand(*columns.shape, 1, device=device) < settings["stray"]
+        points = points + torch.where(stray, settings["stray_noise"], noise) * torch.randn_like(points)
 
         near = data.points[rows[:, None], torch.randint(SPREAD, (batch, queries * 3 // 4)), :3].float()
         near = near.to(device) + settings["reach"] * torch.randn_like(near)
